@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from tune_kd.models import build, names
+from tune_kd.models.resnet import PaddedShortcut
+
+COLOUR = (3, 32, 32)
+
+
+def parameters(name: str, classes: int, in_shape: tuple[int, int, int] = COLOUR) -> int:
+    return sum(weight.numel() for weight in build(name, classes=classes, in_shape=in_shape).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "expected"),
+    [
+        ("resnet32x4", 100, 7_433_860),
+        ("resnet32x4", 10, 7_410_730),
+        ("resnet8x4", 100, 1_233_540),
+        ("resnet20", 100, 278_324),
+        ("resnet56", 100, 861_620),
+        ("resnet110", 100, 1_736_564),
+        ("cnn4", 100, 799_652),
+        ("keras_teacher", 10, 2_199_114),
+        ("keras_student", 10, 338_010),
+        ("tiny_teacher", 10, 4_664_970),
+        ("tiny_student", 10, 106_826),
+        ("deepnn", 10, 1_186_986),
+        ("lightnn", 10, 267_738),
+        ("resnet20_a", 10, 269_722),
+        ("resnet32_a", 10, 464_154),
+        ("resnet56_a", 10, 853_018),
+        ("resnet110_a", 10, 1_727_962),
+    ],
+)
+def test_parameter_counts_are_those_published(name: str, classes: int, expected: int) -> None:
+    assert parameters(name, classes) == expected
+
+
+# A head's width fixes what 100 classes add to 10: 90 * (features + bias).
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [
+        ("cnn4", 4096),
+        ("keras_teacher", 256),
+        ("keras_student", 256),
+        ("tiny_teacher", 512),
+        ("tiny_student", 64),
+        ("deepnn", 512),
+        ("lightnn", 256),
+        ("resnet20", 64),
+        ("resnet56_a", 64),
+        ("resnet8x4", 256),
+    ],
+)
+def test_classes_change_only_the_head(name: str, features: int) -> None:
+    assert parameters(name, 100) - parameters(name, 10) == 90 * (features + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest", "largest"),
+    [("digits_teacher", 90e3, 300e3), ("digits_student", 5e3, 10e3), ("digits_student_tiny", 1e3, 2e3)],
+)
+def test_digits_models_have_the_size_they_are_meant_to_have(name: str, smallest: float, largest: float) -> None:
+    assert smallest < parameters(name, 10, (1, 8, 8)) < largest
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("in_shape", [(1, 8, 8), (3, 20, 13)])
+def test_any_input_size_gives_logits_and_gradients(name: str, in_shape: tuple[int, int, int]) -> None:
+    model = build(name, classes=7, in_shape=in_shape)
+    logits = model(torch.rand(3, *in_shape))
+    logits.sum().backward()
+    assert logits.shape == (3, 7)
+    assert all(weight.grad is not None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet20_a", "keras_student", "digits_student"])
+def test_torch_seed_governs_the_initial_weights(name: str) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return nn.utils.parameters_to_vector(build(name, classes=10, in_shape=COLOUR).parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_padded_shortcut_keeps_every_second_pixel_and_centres_the_channels() -> None:
+    x = torch.rand(2, 3, 5, 5)
+    y = PaddedShortcut(4, 2)(x)
+    assert y.shape == (2, 7, 3, 3)
+    assert torch.equal(y[:, 2:5], x[:, :, ::2, ::2])
+    assert float(y[:, :2].abs().sum() + y[:, 5:].abs().sum()) == 0
+
+
+def test_resnet_weights_are_named_as_in_the_files_of_others() -> None:
+    keys = build("resnet20_a", classes=10, in_shape=COLOUR).state_dict().keys()
+    assert {"conv1.weight", "bn1.running_var", "layer2.0.conv2.weight", "layer3.2.bn1.bias", "linear.weight"} <= keys
+    assert not any("downsample" in key for key in keys)
+    keys = build("resnet8x4", classes=10, in_shape=COLOUR).state_dict().keys()
+    assert {"layer1.0.downsample.0.weight", "layer1.0.downsample.1.bias", "fc.bias"} <= keys

@@ -1,0 +1,86 @@
+"""The winner must load where this package is not installed, without unpickling anything."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ReadRuns, Start
+from mlflow import MlflowClient
+from stores import finish, run_python
+from torch import nn
+
+from tune_kd.errors import TuneKDError
+from tune_kd.tracking import PARENT, champion
+
+USER = """
+import json, sys, numpy, torch, mlflow
+sys.path = [path for path in sys.path if path != sys.argv[3]]
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pytorch.load_model("models:/a study@champion")
+images = torch.from_numpy(numpy.load(sys.argv[2]))
+print(json.dumps(model(images).tolist()))
+try:
+    import tune_kd
+except ImportError:
+    print("no tune_kd here")
+"""
+
+
+class Student(nn.Module):
+    """As the finals leave it: normalisation inside, dropout to be switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, 1, 1, 1), 0.25))
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5))
+        self.classifier = nn.Linear(144, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.layers(images - self.mean))
+
+
+def test_the_winner_loads_by_its_alias_in_a_process_without_this_package(
+    tmp_path: Path, uri: str, start: Start, read_runs: ReadRuns
+) -> None:
+    images = np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    student = Student().train()
+    tracker = start()
+    tracker.register_champion(student, name="a study", example=images[:1], note="helps: +3 points")
+    outcome = finish(tracker)
+    assert (outcome.waiting, outcome.refused) == (0, 0), outcome.reason
+    (tmp_path / "out" / "tracking" / "state.json").unlink()
+    finish(start())  # It no longer knows what it delivered, and tells it all a second time.
+    assert student.training
+
+    client = MlflowClient(uri, uri)
+    versions = client.search_model_versions("name = 'a study'")
+    parent = read_runs()[PARENT]
+    assert [(version.version, version.run_id, version.description) for version in versions] == [
+        (1, parent.info.run_id, "helps: +3 points")
+    ]
+    assert client.get_model_version_by_alias("a study", "champion").version == 1
+    assert len(client.search_logged_models([parent.info.experiment_id])) == 1
+    folder = tmp_path / "out" / "tracking" / "champion"
+    assert {"MLmodel", "input_example.json", "requirements.txt"} <= {path.name for path in folder.iterdir()}
+    assert "signature" in (folder / "MLmodel").read_text()
+
+    done = run_python(USER, tmp_path, uri, str(tmp_path / "images.npy"), str(Path(__file__).parents[2]))
+    assert done.returncode == 0, done.stderr
+    logits, missing = done.stdout.splitlines()
+    assert missing == "no tune_kd here"
+    with torch.no_grad():
+        expected = student.eval()(torch.from_numpy(images))
+    assert torch.allclose(torch.tensor(json.loads(logits)), expected, atol=1e-5)
+
+
+class Unexportable(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1) if images.sum().item() > 0 else images.flatten(1)[:, :2]
+
+
+def test_a_model_that_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TuneKDError, match=r"cannot be exported for MLflow \(torch.export\): .+"):
+        champion.pack(Unexportable(), np.ones((2, 1, 4, 4), dtype=np.float32), tmp_path / "champion")

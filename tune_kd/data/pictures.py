@@ -1,0 +1,72 @@
+"""One image file's bytes to one RGB square. The bytes are a stranger's: anything may be wrong with them."""
+
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import Image, ImageOps
+
+from tune_kd.data.sources import Images
+
+MAX_PIXELS: Final = 89_478_485  # Pillow's own limit, from which on it only warns
+
+
+class Unreadable(Exception):
+    """Why one file yields no picture."""
+
+
+def decode(raw: bytes, size: int) -> Images:
+    """A picture (3, size, size): short side resized, centre cut out. Raises Unreadable and nothing else."""
+    if not raw:
+        raise Unreadable("the file is empty")
+    try:
+        with Image.open(BytesIO(raw), formats=_formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Unreadable(f"{image.width}x{image.height} is more than {MAX_PIXELS:,} pixels")
+            image.draft("RGB", (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
+            image.load()
+            square = ImageOps.fit(_rgb(_upright(image)), (size, size), Image.Resampling.BICUBIC)
+    except Unreadable:
+        raise
+    except PIL.UnidentifiedImageError:
+        raise Unreadable("no image format that Pillow reads") from None
+    except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise Unreadable(f"damaged: {reason}") from None
+    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _formats() -> tuple[str, ...]:
+    """All that Pillow reads but EPS: for that it would run Ghostscript on a stranger's program."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name != "EPS")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera was held; a broken EXIF block spoils no pixel."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Three bytes a pixel: deep greys scaled instead of clipped, what is transparent on white."""
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(np.asarray(image, dtype=np.float64), image.mode))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _eight_bits(values: npt.NDArray[np.float64], mode: str) -> Images:
+    """16-bit values keep their scale; floats and 32-bit integers have none, so they are stretched."""
+    values = np.nan_to_num(values, posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    if mode.startswith("I") and low >= 0 and high <= 65535:
+        low, high = 0, 65535
+    scaled: Images = np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    return scaled

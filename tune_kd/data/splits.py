@@ -1,0 +1,254 @@
+"""Who gets which image: teacher, validation, test, and for each source the students' images in the order of use.
+
+No image, and no exact copy of one, is in two of them (unless data.overlap lets students have the teacher's). Everything
+is indices into one array, so that any number of students share the pixels.
+"""
+
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_kd.data.sources import Dataset, Images, Labels
+from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space.schema import Data
+
+Indices = npt.NDArray[np.int64]
+
+ALL: Final = "all"
+_REAL: Final = {"digits": ("scanned",)}  # what is judged when a study does not say: real images, never drawn ones
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices into `images`. A student's smaller size is a prefix of its larger ones."""
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+    teacher: Indices
+    validation: Indices
+    test: Indices
+    student: Mapping[str, Indices]
+    digests: Mapping[str, str]
+
+
+def split(dataset: Dataset, data: Data, seed: int) -> Splits:
+    """Test first, then validation, then the teacher's, so that a larger later share never changes an earlier one."""
+    evaluate = _chosen(dataset, data.evaluate_on, "data.evaluate_on")
+    teach = _chosen(dataset, data.teacher_on, "data.teacher_on")
+    pool = _Pool(dataset, seed)
+    official = dataset.official_test is not None and not data.evaluate_on
+    test = pool.official() if official else pool.take("test", data.split.test, evaluate)
+    validation = pool.take("validation", data.split.validation, evaluate)
+    if data.overlap:
+        teacher = pool.left(teach)
+    elif data.split.teacher == 0:  # a teacher that is loaded, not trained, needs no images
+        teacher = np.empty(0, dtype=np.int64)
+    else:
+        teacher = pool.take("teacher", data.split.teacher, teach)
+    student = {name: pool.student_order(name) for name in dataset.sources}
+    parts = {"teacher": teacher, "validation": validation, "test": test}
+    parts |= {f"student/{name}": indices for name, indices in student.items()}
+    parts["images"] = np.arange(len(pool.labels))
+    digests = {name: _digest(pool.images, pool.labels, indices) for name, indices in parts.items()}
+    return Splits(pool.images, pool.labels, dataset.classes, teacher, validation, test, student, digests)
+
+
+def student_indices(splits: Splits, source: str, size: int | Literal["all"], weight: float | None) -> Indices:
+    """The first `size` images of a source or mix, its parts interleaved so that every prefix keeps the shares."""
+    parts = _weighted(splits, source, weight)
+    pools, weights = [splits.student[name] for name, _ in parts], np.array([share for _, share in parts])
+    most = math.floor(min(len(pool) / share for pool, share in zip(pools, weights, strict=True)) + 1e-6)
+    if source.strip() == ALL:
+        most = sum(map(len, pools))
+    count = most if size == ALL else int(size)
+    if count > most:
+        there = ", ".join(f"{name} {len(pool):,}" for (name, _), pool in zip(parts, pools, strict=True))
+        raise InputError(
+            f"data.size: {count} is more than source '{source}' has for students: at most {most}"
+            f"{' with these shares' if len(parts) > 1 else ''} ({there}). Use a size up to {most} or 'all', "
+            "or set fewer images aside in data.split."
+        )
+    if count < len(splits.classes):
+        raise InputError(f"data.size: {count} images cannot hold one of each of the {len(splits.classes)} classes.")
+    # The k-th image of a part stands at (k + 1/2) / weight. Rounding shares at each size anew would not nest.
+    places = np.concatenate([(np.arange(len(pool)) + 0.5) / share for pool, share in zip(pools, weights, strict=True)])
+    return np.concatenate(pools)[np.argsort(places, kind="stable")[:count]]
+
+
+def parse_mix(source: str) -> tuple[tuple[str, float], ...]:
+    """Names and shares: `a`, `a+b` (even) or `a*0.7+b*0.3`; written weights are normalised."""
+    names, weights = [], []
+    for term in source.split("+"):
+        name, star, written = (part.strip() for part in term.partition("*"))
+        names.append(name)
+        weights.append(_weight_of(source, written) if star else None)
+    if "" in names or len(set(names)) < len(names):
+        raise InputError(f"data.source: '{source}' names a source twice or leaves one out. {_MIX_FORMS}")
+    given = [weight for weight in weights if weight is not None]
+    if given and len(given) < len(weights):
+        raise InputError(f"data.source: '{source}' gives only some of its sources a weight. {_MIX_FORMS}")
+    shares = given or [1.0] * len(names)
+    return tuple((name, share / sum(shares)) for name, share in zip(names, shares, strict=True))
+
+
+_MIX_FORMS: Final = "Allowed: 'a', 'a+b' (even shares), 'a*0.7+b*0.3' (a weight for each) or 'all'."
+
+
+def _weight_of(source: str, written: str) -> float:
+    try:
+        weight = float(written)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise InputError(f"data.source: '{source}' has the weight '{written}', not a number above 0. {_MIX_FORMS}")
+    return weight
+
+
+def _weighted(splits: Splits, source: str, weight: float | None) -> list[tuple[str, float]]:
+    """The parts of a source expression, checked against what there is."""
+    parts = list(parse_mix(source))
+    if source.strip() == ALL:
+        parts = [(name, float(len(pool))) for name, pool in splits.student.items() if len(pool)]
+    for name, _ in parts:
+        _check_source(splits, name)
+    if weight is not None:
+        if len(parts) != 2 or "*" in source or source.strip() == ALL:
+            raise InputError(
+                f"data.weight: {weight} weighs the first source of a mix of two, and data.source is '{source}'. "
+                "Use a source such as 'a+b' without weights of its own, or leave data.weight out."
+            )
+        parts = [(parts[0][0], weight), (parts[1][0], 1 - weight)]
+    if not parts:
+        raise InputError("data.source: no source has an image left for students. Set fewer aside in data.split.")
+    return parts
+
+
+def _check_source(splits: Splits, name: str) -> None:
+    if name not in splits.student:
+        allowed = [*splits.student, ALL]
+        raise InputError(
+            f"data.source: there is no source '{name}'.{did_you_mean(name, allowed)} "
+            f"Sources: {', '.join(allowed)}. {_MIX_FORMS}"
+        )
+    missing = np.setdiff1d(np.arange(len(splits.classes)), splits.labels[splits.student[name]])
+    if len(missing):
+        raise InputError(
+            f"data.source: source '{name}' has no image of class '{splits.classes[missing[0]]}' left for students. "
+            "Set fewer images aside in data.split, or add images of that class."
+        )
+
+
+def _chosen(dataset: Dataset, names: Sequence[str], key: str) -> tuple[str, ...]:
+    """The sources a key names; nothing named means the real ones."""
+    for name in names:
+        if name not in dataset.sources:
+            raise InputError(
+                f"{key}: there is no source '{name}'.{did_you_mean(name, dataset.sources)} "
+                f"Sources: {', '.join(dataset.sources)}."
+            )
+    return tuple(names) or _REAL.get(dataset.name) or tuple(dataset.sources)
+
+
+class _Pool:
+    """Every image once, and which are still free. What is taken leaves together with its exact copies."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        sources = list(dataset.sources.values())
+        tests = [dataset.official_test] if dataset.official_test else []
+        self.images = np.concatenate([source.images for source in sources + tests])
+        self.labels = np.concatenate([source.labels for source in sources + tests])
+        self.images.setflags(write=False)
+        self.labels.setflags(write=False)
+        self._classes = dataset.classes
+        self._names = [source.name for source in sources]
+        lengths = [len(source.labels) for source in sources + tests]
+        self._source = np.repeat(np.arange(len(lengths)), lengths)
+        self._free = self._source < len(sources)
+        # A stream of its own for each source: adding one leaves the others' images where they were.
+        seeds = [[seed, zlib.crc32(source.name.encode())] for source in sources + tests]
+        draws = [np.random.default_rng(own).random(length) for own, length in zip(seeds, lengths, strict=True)]
+        self._chance = np.concatenate(draws)
+        self._content = np.array([hash(image.tobytes()) for image in self.images])
+
+    def official(self) -> Indices:
+        """The data set's own test images, which stand behind the sources."""
+        taken = np.flatnonzero(self._source == len(self._names))
+        self._remove(taken)
+        return taken
+
+    def left(self, sources: Sequence[str]) -> Indices:
+        """What is still free in some sources."""
+        return np.flatnonzero(self._free & self._among(sources))
+
+    def take(self, role: str, share: float, sources: Sequence[str]) -> Indices:
+        """A share of some sources (or a number of images), in proportion to classes and, in each class, to sources."""
+        free = self.left(sources)
+        wanted = share if isinstance(share, int) else round(share * int(self._among(sources).sum()))
+        counts = np.bincount(self.labels[free], minlength=len(self._classes))
+        self._check(f"data.split.{role}: {share}", wanted, counts, sources)
+        stratum = self._source[free] * len(self._classes) + self.labels[free]
+        quantile = (_rank(stratum, self._chance[free]) + 0.5) / np.bincount(stratum)[stratum]
+        first = _rank(self.labels[free], quantile) < _allot(wanted, counts)[self.labels[free]]
+        taken: Indices = free[first]
+        self._remove(taken)
+        return taken
+
+    def student_order(self, name: str) -> Indices:
+        """The free images of a source: a class in turn, so that every prefix is balanced while classes last."""
+        free = self.left([name])
+        return free[np.lexsort((self._chance[free], _rank(self.labels[free], self._chance[free])))]
+
+    def _among(self, sources: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.isin(self._source, [self._names.index(name) for name in sources])
+
+    def _remove(self, taken: Indices) -> None:
+        self._free &= ~np.isin(self._content, self._content[taken])
+
+    def _check(self, key: str, wanted: int, counts: Indices, sources: Sequence[str]) -> None:
+        where = f"of {int(counts.sum()):,} still free in {', '.join(sources)}"
+        if not counts.all():
+            name = self._classes[int(np.argmin(counts))]
+            raise InputError(f"{key}: class '{name}' has no image left {where}. Set fewer aside, or add images of it.")
+        if wanted > counts.sum():
+            raise InputError(f"{key} asks for {wanted} images {where}. Lower data.split's test, validation or teacher.")
+        if wanted < len(counts):
+            raise InputError(
+                f"{key} is {wanted} images {where}: too few to hold one of each of the {len(counts)} classes. "
+                f"Use at least {len(counts)} images."
+            )
+
+
+def _rank(groups: npt.NDArray[np.int64], key: npt.NDArray[np.float64]) -> Indices:
+    """Each element's place within its group, by key."""
+    order = np.lexsort((key, groups))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(groups))])
+    rank = np.empty(len(groups), dtype=np.int64)
+    rank[order] = np.arange(len(groups)) - starts[groups[order]]
+    return rank
+
+
+def _allot(wanted: int, counts: Indices) -> Indices:
+    """`wanted` images over the classes by largest remainder, but one of each at the least."""
+    quotas = wanted * counts / counts.sum()
+    shares: Indices = np.floor(quotas).astype(np.int64)
+    shares[np.argsort(shares - quotas, kind="stable")[: wanted - shares.sum()]] += 1
+    while not shares.all():
+        shares[np.argmax(shares)] -= 1
+        shares[np.argmin(shares)] += 1
+    return shares
+
+
+def _digest(images: Images, labels: Labels, indices: Indices) -> str:
+    """Names these pixels and labels in this order; a few thousand at a time, as a copy of all would double memory."""
+    content = hashlib.sha256()
+    for start in range(0, len(indices), 4096):
+        content.update(images[indices[start : start + 4096]].data)
+    content.update(labels[indices].data)
+    return content.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Losses that pass a teacher's knowledge to a student."""

@@ -1,0 +1,22 @@
+"""The errors a user can meet. Each message says what was wrong, where, the value, what is allowed, what to do next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TuneKDError(Exception):
+    """Something went wrong that we can explain; the message is meant for people."""
+
+    exit_code = 1
+
+
+class InputError(TuneKDError):
+    """What the user gave cannot be used: a key, a value, a file, an address."""
+
+    exit_code = 2
+
+
+def did_you_mean(name: object, allowed: Iterable[str]) -> str:
+    """' Did you mean 'x'?' for the nearest allowed name, or nothing."""
+    near = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

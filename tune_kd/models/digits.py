@@ -1,0 +1,50 @@
+"""Models for 8x8 digits: a teacher that learns them nearly perfectly, and students too small to."""
+
+from torch import nn
+
+Shape = tuple[int, int, int]
+
+
+def _conv(inside: int, outside: int) -> list[nn.Module]:
+    return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+
+
+def digits_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
+    features = 64 * (in_shape[1] // 4) * (in_shape[2] // 4)
+    return nn.Sequential(
+        *_conv(in_shape[0], 32),
+        *_conv(32, 32),
+        nn.MaxPool2d(2),
+        *_conv(32, 64),
+        *_conv(64, 64),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(features, 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
+    )
+
+
+def _student(first: int, second: int, hidden: int, classes: int, in_shape: Shape) -> nn.Module:
+    features = second * (in_shape[1] // 4) * (in_shape[2] // 4)
+    return nn.Sequential(
+        nn.Conv2d(in_shape[0], first, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(features, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    )
+
+
+def digits_student(*, classes: int, in_shape: Shape) -> nn.Module:
+    return _student(8, 16, 64, classes, in_shape)
+
+
+def digits_student_tiny(*, classes: int, in_shape: Shape) -> nn.Module:
+    return _student(4, 8, 24, classes, in_shape)

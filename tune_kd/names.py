@@ -1,0 +1,81 @@
+"""Every metric, parameter, tag and file name that crosses a module's border, written once."""
+
+from typing import Final, Literal
+
+# Arms.
+DISTILLED: Final = "distilled"
+SCRATCH: Final = "scratch"
+
+# What a trial reports once an epoch.
+EPOCH: Final = "epoch"
+VAL_ACCURACY: Final = "val_accuracy"
+VAL_LOSS: Final = "val_loss"
+VAL_PRECISION: Final = "val_macro_precision"
+VAL_RECALL: Final = "val_macro_recall"
+TRAIN_LOSS: Final = "train_loss"
+LOSS_CE: Final = "loss_ce"
+LOSS_KD: Final = "loss_kd"
+WEIGHT_CE: Final = "weight_ce"
+WEIGHT_KD: Final = "weight_kd"
+LEARNING_RATE: Final = "learning_rate"
+IMAGES_PER_SECOND: Final = "images_per_second"
+SECONDS: Final = "seconds"
+REPORTED: Final = (
+    VAL_ACCURACY,
+    VAL_LOSS,
+    VAL_PRECISION,
+    VAL_RECALL,
+    TRAIN_LOSS,
+    LOSS_CE,
+    LOSS_KD,
+    WEIGHT_CE,
+    WEIGHT_KD,
+    LEARNING_RATE,
+    IMAGES_PER_SECOND,
+    SECONDS,
+)
+BEST_VAL_ACCURACY: Final = "best_val_accuracy"
+
+# What a final adds, measured once on the test images.
+TEST_ACCURACY: Final = "test_accuracy"
+TEST_NLL: Final = "test_nll"
+TEST_ECE: Final = "test_ece"
+TEST_PRECISION: Final = "test_macro_precision"
+TEST_RECALL: Final = "test_macro_recall"
+TEACHER_AGREEMENT: Final = "teacher_agreement"
+PER_CLASS: Final = "per_class_accuracy"
+PARAMETERS: Final = "parameters"
+SIZE_MB: Final = "size_mb"
+MACS: Final = "macs"
+LATENCY_1_MS: Final = "latency_batch1_ms"
+LATENCY_1_P95_MS: Final = "latency_batch1_p95_ms"
+LATENCY_N_MS: Final = "latency_batch_ms"
+LATENCY_N_P95_MS: Final = "latency_batch_p95_ms"
+
+# Trial states, as Optuna names them, and why a trial ended early.
+COMPLETE: Final[Literal["COMPLETE"]] = "COMPLETE"
+PRUNED: Final[Literal["PRUNED"]] = "PRUNED"
+FAIL: Final[Literal["FAIL"]] = "FAIL"
+STOP_REASON: Final = "stop_reason"
+
+# MLflow tags.
+TAG_PREFIX: Final = "tune_kd."
+TAG_SEARCH: Final = "tune_kd.search"
+TAG_ARM: Final = "tune_kd.arm"
+TAG_CELL: Final = "tune_kd.cell"
+TAG_STATE: Final = "tune_kd.state"
+TAG_KIND: Final = "tune_kd.kind"
+TAG_STOP_REASON: Final = "stop_reason"
+
+# Files of a result folder.
+STUDY_FILE: Final = "study.yaml"
+LEDGER_FILE: Final = "ledger.journal"
+TRIALS_FILE: Final = "trials.parquet"
+FINALS_FILE: Final = "finals.parquet"
+VERDICT_FILE: Final = "verdict.json"
+REPORT_FILE: Final = "report.html"
+MODEL_DIR: Final = "model"
+CHECKPOINT_DIR: Final = "checkpoints"
+
+CELL_PREFIX: Final = "cell."
+CONFIG_PREFIX: Final = "config."

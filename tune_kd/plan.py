@@ -1,0 +1,88 @@
+"""A study expanded: which cells, which arms, how many trials and epochs; what `--plan` prints and what tuning follows."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_kd import names
+from tune_kd.space.study import Study, cells, constants
+
+Cell = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: all trials that are compared with each other."""
+
+    number: int
+    name: str
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        return f"{label(self.cell)} · {self.name}" if self.cell else self.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    study: Study
+    cells: tuple[Cell, ...]
+    arms: tuple[Arm, ...]
+
+    def arm(self, cell: Cell, name: str) -> Arm | None:
+        """The arm that answers for a cell; cells that differ only in how they distil share one scratch arm."""
+        wanted = control_cell(cell) if name == names.SCRATCH else cell
+        return next((arm for arm in self.arms if arm.name == name and arm.cell == wanted), None)
+
+    @property
+    def trials(self) -> int:
+        return len(self.arms) * self.study.budget.trials
+
+    @property
+    def finals(self) -> int:
+        return len(self.arms) * self.study.budget.repeats
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training to expect, finals included."""
+        return len(self.arms) * (expected_epochs(self.study) + self.study.budget.repeats * self.study.budget.epochs)
+
+
+def make(study: Study) -> Plan:
+    every = cells(study)
+    arms: list[Arm] = []
+    for cell in every:
+        wanted = [(names.DISTILLED, cell)] + ([(names.SCRATCH, control_cell(cell))] if study.control else [])
+        for name, own in wanted:
+            if not any(arm.name == name and arm.cell == own for arm in arms):
+                arms.append(Arm(len(arms), name, own))
+    return Plan(study, every, tuple(arms))
+
+
+def control_cell(cell: Cell) -> Cell:
+    """What of a cell matters to a student without a teacher."""
+    return {key: level for key, level in cell.items() if not key.startswith("kd.")}
+
+
+def constants_of(study: Study) -> dict[str, Any]:
+    """What every trial has in common."""
+    varied = {*study.conditions, *study.search}
+    return {key: value for key, value in constants(study).items() if key not in varied}
+
+
+def label(cell: Cell) -> str:
+    """A cell in words, without the sections that only the YAML needs: 'source=drawn, size=100'."""
+    return ", ".join(f"{key.partition('.')[2] or key}={level}" for key, level in cell.items())
+
+
+def expected_epochs(study: Study) -> int:
+    """Epochs an arm's trials train, when each rung lets its share through."""
+    budget = study.budget
+    rungs = study.rungs()
+    total, before, alive = 0, 0, budget.trials
+    for rung in rungs:
+        total += alive * (rung - before)
+        before = rung
+        alive = max(math.floor(alive / budget.reduction), min(study.complete(), budget.trials))
+    return total

@@ -1,0 +1,72 @@
+"""From a study to what every trial shares: images, splits, and checks that must fail before anything is trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tune_kd import models
+from tune_kd.data import sources
+from tune_kd.data.splits import Splits, split, student_indices
+from tune_kd.plan import Plan
+from tune_kd.space.domains import Choice, Grid
+from tune_kd.space.study import Study, constants
+
+STATISTICS_IMAGES = 10_000
+"""Mean and standard deviation are read off at most this many training images; more do not move the third digit."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    splits: Splits
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.splits.images.shape[1:]
+        return channels, height, width
+
+
+def prepare(plan: Plan, progress: Callable[[str], None]) -> Prepared:
+    """Loads and splits the images, and makes sure that every cell can be trained on them."""
+    study = plan.study
+    dataset = sources.load(study.data, study.seed, progress)
+    splits = split(dataset, study.data, study.seed)
+    mean, std = statistics(splits)
+    prepared = Prepared(splits, mean, std, dataset.notes)
+    check(plan, prepared)
+    return prepared
+
+
+def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation per channel of the training images, in 0…1; validation and test have no say in them."""
+    training = np.concatenate([splits.teacher, *splits.student.values()])
+    step = max(1, len(training) // STATISTICS_IMAGES)
+    pixels = splits.images[training[::step]].astype(np.float32) / 255
+    mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+    return tuple(map(float, mean)), tuple(float(max(value, 1e-3)) for value in std)
+
+
+def check(plan: Plan, prepared: Prepared) -> None:
+    """Every student and teacher can be built for these images; every source has as many as it is asked for."""
+    study, classes = plan.study, len(prepared.splits.classes)
+    for name in {study.teacher.model, *levels(study, "student.model")}:
+        models.check(str(name), classes=classes, in_shape=prepared.shape)
+    weight = study.data.weight
+    for source in levels(study, "data.source"):
+        for size in levels(study, "data.size"):
+            student_indices(
+                prepared.splits, source, size, 0.5 if weight is None and "data.weight" in study.search else weight
+            )
+
+
+def levels(study: Study, key: str) -> tuple[object, ...]:
+    """The values that a key takes somewhere in the study, as far as they can be listed."""
+    if key in study.conditions:
+        return study.conditions[key]
+    domain = study.search.get(key)
+    if isinstance(domain, Choice | Grid):
+        return tuple(domain.values)
+    return (constants(study)[key],)

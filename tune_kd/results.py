@@ -1,0 +1,123 @@
+"""What a search leaves behind: tables, verdict, report, and the winner as a folder."""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import tune_kd
+from tune_kd import checkpoint, measures, names, summary
+from tune_kd.export import FromPixels, export
+from tune_kd.files import replace
+from tune_kd.models import build
+from tune_kd.plan import Plan
+from tune_kd.preparation import Prepared, levels
+from tune_kd.tuning import tables
+from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_value
+
+PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The arm with the best validation accuracy over its finals, by its best seed on validation images."""
+
+    entry: Entry
+    weights: Path
+    test_accuracy: float
+
+
+def write(
+    folder: Path, plan: Plan, ledger: Ledger, prepared: Prepared, teacher: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Tables from the ledger, and the verdict and the report from the tables."""
+    sizes = {
+        str(name): measures.parameter_count(
+            build(str(name), classes=len(prepared.splits.classes), in_shape=prepared.shape)
+        )
+        for name in levels(plan.study, "student.model")
+    }
+    trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger)
+    tables.write(trials, folder / names.TRIALS_FILE)
+    tables.write(finals, folder / names.FINALS_FILE)
+    known = {"study": plan.study.study, "teacher": dict(teacher), "facts": dict(facts)}
+    replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
+    return summary.write(folder)
+
+
+def run_facts(plan: Plan, prepared: Prepared, started: float, phases: Mapping[str, float]) -> dict[str, Any]:
+    """What was run, on what, and where the time went."""
+    ended = time.time()
+    return {
+        "seed": plan.study.seed,
+        "versions": {"python": platform.python_version(), "tune_kd": tune_kd.__version__}
+        | {name: version(name) for name in PACKAGES},
+        "git_commit": git_commit(),
+        "digests": dict(prepared.splits.digests),
+        "classes": list(prepared.splits.classes),
+        "images": {
+            "teacher": len(prepared.splits.teacher),
+            "validation": len(prepared.splits.validation),
+            "test": len(prepared.splits.test),
+        }
+        | {f"student/{source}": len(index) for source, index in prepared.splits.student.items()},
+        "batch_size": plan.study.train.batch_size,
+        "notes": list(prepared.notes),
+        "started": started,
+        "ended": ended,
+        "seconds": ended - started,
+        "phases": dict(phases),
+    }
+
+
+def git_commit() -> str:
+    """The commit of the folder that the search is run in, where it is a checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def winner(ledger: Ledger, checkpoints: Path) -> Winner | None:
+    """Chosen on validation images; its test accuracy has no say in it."""
+    finals = [(entry, trial) for entry, trial in ledger.finals() if RESULT in trial.user_attrs]
+    if not finals:
+        return None
+    scores = pd.DataFrame({"arm": entry.arm.number, "val": best_value(trial)} for entry, trial in finals)
+    best_arm = scores.groupby("arm")["val"].mean().idxmax()
+    entry, trial = max(
+        ((entry, trial) for entry, trial in finals if entry.arm.number == best_arm),
+        key=lambda pair: best_value(pair[1]),
+    )
+    weights = checkpoints / f"{entry.key}.best"
+    return Winner(entry, weights, trial.user_attrs[RESULT][names.TEST_ACCURACY]) if weights.exists() else None
+
+
+def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) -> FromPixels:
+    """The winner as `model/`."""
+    model = build(best.entry.config["student.model"], classes=len(prepared.splits.classes), in_shape=prepared.shape)
+    model.load_state_dict(checkpoint.load(best.weights))
+    facts = {
+        "study": plan.study.study,
+        "architecture": best.entry.config["student.model"],
+        "arm": best.entry.arm.name,
+        "cell": dict(best.entry.arm.cell),
+        "config": best.entry.config,
+        "seed": best.entry.seed,
+        "test_accuracy": best.test_accuracy,
+        "classes": list(prepared.splits.classes),
+        "in_shape": list(prepared.shape),
+        "mean": prepared.mean,
+        "std": prepared.std,
+        "torch": torch.__version__,
+    }
+    return export(folder, model, prepared.mean, prepared.std, facts)

@@ -1,0 +1,104 @@
+"""python -m tune_kd.search: the command, its wiring, its exit codes. The only place of a search that prints."""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from tune_kd import arguments, names
+from tune_kd.errors import InputError, TuneKDError
+from tune_kd.space.load import load, shipped
+from tune_kd.space.study import Study
+
+INTERRUPTED = 130
+
+GROWABLE = ("budget.trials", "budget.repeats", "budget.seconds")
+"""What may be larger when a search goes on."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = arguments.parse(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        return _command(given, console)
+    except TuneKDError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _command(given: argparse.Namespace, console: Console) -> int:
+    if given.list:
+        for name, question in shipped():
+            console.print(f"[bold]{name}[/]  {escape(question)}")
+        return 0
+    folder = given.out or (Path("runs") / given.name if given.name else None)
+    study = _stored_study(folder, given) if given.resume else _study(given.study or "quickstart", given)
+    # Imported here, because they bring torch and Ray: `--help`, `--list` and a mistake in a study should not wait for them.
+    if given.plan:
+        from tune_kd.planning import show
+
+        return show(study, console)
+    from tune_kd.session import Session
+
+    name = given.name or (folder.name if folder else f"{study.study}-{time.strftime('%Y%m%d-%H%M%S')}")
+    return Session(study, name, folder or Path("runs") / name, given, console).run()
+
+
+def _study(source: str, given: argparse.Namespace) -> Study:
+    seed = [] if given.seed is None else [f"seed={given.seed}"]
+    return load(source, [*given.settings, *seed])
+
+
+def _stored_study(folder: Path | None, given: argparse.Namespace) -> Study:
+    """The study of the search that goes on; only its budget may have grown since."""
+    if folder is None:
+        raise InputError("--resume: say which search, with --name or --out as it was begun.")
+    stored = folder / names.STUDY_FILE
+    if not stored.exists():
+        raise InputError(f"--resume: there is no search in {folder}. Leave --resume out to begin one there.")
+    before = load(stored)
+    now = _study(str(stored), given) if given.study is None else _study(given.study, given)
+    changed = [
+        key for key, (old, new) in _differences(before, now).items() if key not in GROWABLE or not _grew(old, new)
+    ]
+    if changed:
+        lines = "\n".join(f"  {key}: {old!r} → {new!r}" for key, (old, new) in _differences(before, now).items())
+        raise InputError(
+            f"--resume: the study is not the one that {folder} was begun with:\n{lines}\n"
+            f"Only {', '.join(GROWABLE)} may grow. Give the study as it was, or begin a new search with another --name."
+        )
+    return now
+
+
+def _grew(old: object, new: object) -> bool:
+    return new is None or (isinstance(old, int | float) and isinstance(new, int | float) and new >= old)
+
+
+def _differences(before: Study, now: Study) -> dict[str, tuple[object, object]]:
+    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    return {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {
+        inner: leaf
+        for key, child in value.items()
+        for inner, leaf in _flat(child, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
+def repeat_command(study_file: Path) -> str:
+    return f"python -m tune_kd.search {shlex.quote(str(study_file))}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

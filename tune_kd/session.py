@@ -1,0 +1,259 @@
+"""One search from its study to its report: loads, teaches, tunes, judges, and says how it went."""
+
+import argparse
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import ray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tune_kd import names, plan, results, summary
+from tune_kd.errors import TuneKDError
+from tune_kd.files import replace
+from tune_kd.folder import held
+from tune_kd.live import View
+from tune_kd.preparation import Prepared, prepare
+from tune_kd.space.load import dump
+from tune_kd.space.study import Study
+from tune_kd.tracking import SearchInfo, SearchStatus, Tracker
+from tune_kd.tuning import runner
+from tune_kd.tuning.audience import Everyone, Tracked
+from tune_kd.tuning.conductor import Conductor
+from tune_kd.tuning.ledger import Ledger
+from tune_kd.tuning.resources import share
+from tune_kd.tuning.teaching import Taught, teach
+from tune_kd.tuning.workbench import Material
+
+INTERRUPTED = 130
+
+
+class Session:
+    def __init__(self, study: Study, name: str, folder: Path, given: argparse.Namespace, console: Console) -> None:
+        self._plan = plan.make(study)
+        self._study = study
+        self._name = name
+        self._folder = folder.absolute()
+        self._given = given
+        self._console = console
+        self._phases: dict[str, float] = {}
+        self._interrupted = False
+        self._may_break = True
+
+    def run(self) -> int:
+        """The whole search; its exit code."""
+        started = time.time()
+        with held(self._folder, self._given.resume), self._ctrl_c():
+            self._say(f"[bold]{escape(self._name)}[/]  {escape(self._study.question)}")
+            self._say(
+                f"{len(self._plan.cells)} cells · {len(self._plan.arms)} arms · {self._plan.trials} trials · "
+                f"{self._plan.finals} finals → {self._folder}"
+            )
+            replace(self._folder / names.STUDY_FILE, dump(self._study).encode())
+            try:
+                return self._search(started)
+            except KeyboardInterrupt:
+                self._console.print(f"\nStopped. Everything so far is kept. To go on:\n  {self._resume_command()}")
+                return INTERRUPTED
+            finally:
+                ray.shutdown()
+
+    def _search(self, started: float) -> int:
+        with self._phase("start"):
+            prepared = self._start()
+        ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan, self._name)
+        run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        tracker = self._track(ledger, prepared, run_ids)
+        status: SearchStatus = "FAILED"
+        verdict: dict[str, Any] = {}
+        try:
+            with self._phase("teacher"):
+                taught = self._teach(prepared)
+            listener = Tracked(self._study, tracker, ledger, run_ids)
+            with self._phase("search"):
+                self._conduct(ledger, prepared, taught, listener)
+            with self._phase("report"):
+                facts = results.run_facts(self._plan, prepared, started, self._phases)
+                verdict = results.write(self._folder, self._plan, ledger, prepared, taught.facts, facts)
+                self._champion(ledger, prepared, tracker)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            outcome = tracker.finish(status=status, metrics=_headline(verdict), tags={}, artifacts=self._artifacts())
+            ledger.sync()
+        self._show(verdict, tracker, outcome)
+        return self._failures(ledger)
+
+    # The steps.
+
+    def _start(self) -> Prepared:
+        """Images are loaded while Ray starts (which wants the main thread)."""
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(prepare, self._plan, self._say)
+            runner.connect(self._given.address)
+            prepared = loading.result()
+        for note in prepared.notes:
+            self._say(f"[yellow]note:[/] {escape(note)}")
+        return prepared
+
+    def _track(self, ledger: Ledger, prepared: Prepared, run_ids: SimpleQueue[tuple[str, str]]) -> Tracker:
+        study = self._study
+        info = SearchInfo(
+            id=ledger.search_id,
+            name=self._name,
+            params={"study": study.study, "seed": study.seed, **plan.constants_of(study)},
+            tags={names.TAG_KIND: "search"},
+            note=f"**{study.question}**\n\n```yaml\n{dump(study)}```",
+            dataset=study.data.dataset,
+            digests=prepared.splits.digests,
+            commit=results.git_commit(),
+        )
+        return Tracker.start(
+            uri=self._given.tracking_uri,
+            experiment=self._given.experiment,
+            search=info,
+            spool=self._folder / "mlflow",
+            on_run_id=lambda key, run_id: run_ids.put((key, run_id)),
+            say=self._say,
+        )
+
+    def _teach(self, prepared: Prepared) -> Taught:
+        total = self._study.teacher.epochs
+
+        def report(metrics: Mapping[str, float]) -> None:
+            epoch, accuracy = int(metrics[names.EPOCH]), metrics[names.VAL_ACCURACY]
+            if epoch % max(1, total // 5) == 0:
+                self._say(f"teacher: epoch {epoch} of {total}, validation accuracy {accuracy:.2%}")
+
+        self._prepared = ray.put(prepared)
+        gpu = share(self._study.resources).gpu > 0
+        taught = teach(self._study, self._prepared, self._checkpoints / "teacher.pt", gpu, report)
+        accuracy = taught.facts[names.TEST_ACCURACY]
+        self._say(f"teacher: {self._study.teacher.model}, test accuracy [bold]{accuracy:.2%}[/]")
+        return taught
+
+    def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
+        material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std)
+        with View(self._plan, ledger, self._console, self._given.quiet) as view:
+            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
+            self._may_break = False
+            runner.conduct(
+                conductor, ray.put(material), share(self._study.resources), self._checkpoints, lambda: self._interrupted
+            )
+            self._may_break = True
+        tracked.note_run_ids()
+        self._say(view.summary)
+
+    def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
+        best = results.winner(ledger, self._checkpoints)
+        if best is None:
+            return
+        module = results.export_winner(self._folder / names.MODEL_DIR, self._plan, prepared, best)
+        example = prepared.splits.images[prepared.splits.validation[:2]].astype(np.float32)
+        note = f"{self._study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
+        tracker.register_champion(module, name=self._study.study, example=example, note=note)
+
+    def _artifacts(self) -> list[Path]:
+        """What of the folder goes to MLflow, figures included."""
+        if (self._folder / names.REPORT_FILE).exists():
+            figures = self._folder / "figures"
+            figures.mkdir(exist_ok=True)
+            for name, png in summary.figures(self._folder).items():
+                (figures / name).write_bytes(png)
+        wanted = (
+            names.STUDY_FILE,
+            names.VERDICT_FILE,
+            names.REPORT_FILE,
+            names.TRIALS_FILE,
+            names.FINALS_FILE,
+            "figures",
+        )
+        return [self._folder / name for name in wanted if (self._folder / name).exists()]
+
+    # What is said.
+
+    def _show(self, verdict: Mapping[str, Any], tracker: Tracker, outcome: Any) -> None:
+        columns, rows = summary.terminal_table(verdict)
+        table = Table(*columns, header_style="bold")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+        for sentence in summary.sentences(verdict):
+            self._console.print(f"• {escape(sentence)}")
+        self._console.print()
+        self._console.print(f"report      {self._folder / names.REPORT_FILE}")
+        self._console.print(f"MLflow      {escape(tracker.look)}")
+        again = shlex.quote(str(self._folder / names.STUDY_FILE))
+        self._console.print(f"run again   python -m tune_kd.search {again}")
+        if outcome.undelivered:
+            self._console.print(f"[yellow]note:[/] {escape(outcome.message)}")
+
+    def _failures(self, ledger: Ledger) -> int:
+        """An arm of which nothing could be trained is a failure of the search, and its reasons are counted."""
+        reasons = ledger.hopeless()
+        if not reasons:
+            return 0
+        lines = "\n".join(f"  {arm}: {count} × {reason}" for (arm, reason), count in reasons.items())
+        raise TuneKDError(f"every trial of an arm failed:\n{lines}\nThe results so far are in {self._folder}.")
+
+    def _say(self, text: str) -> None:
+        if not self._given.quiet:
+            self._console.print(text)
+
+    def _resume_command(self) -> str:
+        words = ["python", "-m", "tune_kd.search", "--out", str(self._folder), "--resume"]
+        for flag in ("tracking_uri", "address"):
+            if value := getattr(self._given, flag):
+                words += ["--" + flag.replace("_", "-"), value]
+        return shlex.join(words)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self._folder / names.CHECKPOINT_DIR
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases[name] = time.perf_counter() - started
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """Once: stop at the next event, with nothing half written. Twice: stop at once."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._may_break or self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _headline(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """The verdict's figures that belong on MLflow's parent run."""
+    found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
+    for cell in verdict.get("cells", []):
+        where = plan.label(cell["cell"]).replace(", ", "/").replace("=", "_")
+        prefix = f"{where}/" if where else ""
+        found[f"{prefix}gain"] = (cell.get("gain") or {}).get("mean")
+        for arm in (names.DISTILLED, names.SCRATCH):
+            found[f"{prefix}{arm}"] = (cell.get(arm) or {}).get("mean")
+    return {key: value for key, value in found.items() if value is not None}

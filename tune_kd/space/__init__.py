@@ -1,0 +1,1 @@
+"""The study file: from YAML to frozen, typed objects. Kept empty so that importing the schema alone stays cheap."""

@@ -1,0 +1,268 @@
+"""From a path, a shipped name or YAML text, and `--set` overrides, to a Study; and back to YAML."""
+
+import importlib.resources
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space.domains import OPTIONS
+from tune_kd.space.messages import Problems, flatten, input_error, problems_of, show
+from tune_kd.space.schema import SEARCHABLE
+from tune_kd.space.study import Study
+
+MAX_BYTES: Final = 100_000
+MAX_DEPTH: Final = 12
+PACKAGED: Final = "search_spaces"
+VARIED: Final = ("conditions", "search")
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """The study at a path or of a shipped name; a text with line breaks is read as YAML itself."""
+    if isinstance(source, str) and "\n" in source:
+        where, text = "The study", source
+    else:
+        path = _find(source)
+        where, text = str(path), _read(path)
+    raw = _mapping(text, where)
+    if overrides:
+        where = f"{where} with --set {' --set '.join(overrides)}"
+    try:
+        _flatten(raw)
+        for override in overrides:
+            _set(raw, override)
+            _flatten(raw)
+        return Study.model_validate(raw, strict=True)
+    except Problems as found:
+        raise input_error(where, found.problems) from None
+    except ValidationError as error:
+        raise input_error(where, problems_of(error, Study)) from None
+
+
+def dump(study: Study) -> str:
+    """The whole study as YAML, every default written out; loads to an equal study."""
+    raw = study.model_dump(mode="json", exclude={"conditions", "search", "first"}) | {
+        "conditions": {key: list(levels) for key, levels in study.conditions.items()},
+        "search": {key: domain.spec() for key, domain in study.search.items()},
+        "first": [dict(point) for point in study.first],
+    }
+    ordered = {name: raw[name] for name in Study.model_fields}
+    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def shipped() -> list[tuple[str, str]]:
+    """Name and question of each study that comes with the package."""
+    return [(name, str(_mapping(_read(path), str(path)).get("question", ""))) for name, path in _shipped().items()]
+
+
+def _shipped() -> dict[str, Path]:
+    """Beside the modules once installed, beside the package in a checkout."""
+    package = Path(str(importlib.resources.files("tune_kd")))
+    folder = next((each for each in (package / PACKAGED, package.parent / PACKAGED) if each.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def _find(source: str | Path) -> Path:
+    known = _shipped()
+    if isinstance(source, str) and source in known:
+        return known[source]
+    path, ours = Path(source), ", ".join(known) or "none that ship"
+    try:
+        if path.is_dir():
+            raise InputError(f"{source}: a folder, not a study. Give a YAML file, or one of: {ours}.")
+        if path.is_file():
+            return path
+    except (OSError, ValueError):
+        pass  # A name that no file can have.
+    near = did_you_mean(path.stem, known)
+    raise InputError(f"{show(str(source))}: no such study.{near} Give the path of a YAML file, or one of: {ours}.")
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Give a YAML file that you may read.") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes, so hardly a study. Give a study's YAML file.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file. Give a study's YAML file, in UTF-8.") from None
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    """The text's keys and values. A key with nothing after it is as good as absent."""
+    raw = _parse(text, where)
+    if raw is None:
+        raise InputError(f"{where}: empty. A study needs a name at least: write `study: my_study`.")
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{where}: {show(raw)} is not a study. Write keys and values, such as `study: my_study`.")
+    return {key: value for key, value in raw.items() if value is not None or key not in Study.model_fields}
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        value = yaml.load(text, Loader=_Loader)
+        json.dumps(value, ensure_ascii=False).encode()
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        advice = "Look at the indentation (spaces, no tabs), colons, brackets and quotes there."
+        raise InputError(f"{where}{line}: cannot be read as YAML: {error.problem}. {advice}") from None
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # Characters that YAML does not allow; an escape such as "\UFFFFFFFF" gets past PyYAML as a ValueError.
+        raise InputError(f"{where}: cannot be read as YAML: a character that it does not allow. Take it out.") from None
+    return value
+
+
+def _flatten(raw: dict[str, Any]) -> None:
+    """Dotted keys wherever keys may vary, so that overrides find them; what is no list or mapping is reported later."""
+    for place in VARIED:
+        if place in raw:
+            raw[place] = flatten(raw[place], place)
+    if isinstance(raw.get("first"), list | tuple):
+        raw["first"] = [flatten(point, "first") for point in raw["first"]]
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    """Applies `a.b=c`. Null takes a key out; a key that is given a place leaves the others it may stand in."""
+    key, equals, text = override.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise InputError(f"--set {override}: not understood. Write KEY=VALUE, such as --set budget.trials=20.")
+    value = _parse(text, f"--set {override}")
+    if parts[0] in VARIED and len(parts) > 1:
+        _vary(raw, parts[0], parts[1:], value)
+        return
+    _put(raw, parts, value)
+    inner = value if isinstance(value, Mapping) else {}
+    for fixed in {".".join(parts), *(f"{parts[0]}.{name}" for name in inner)} & SEARCHABLE:
+        if value is not None:
+            _drop(raw, fixed, (*VARIED, "first"))
+
+
+def _vary(raw: dict[str, Any], place: str, parts: Sequence[str], value: Any) -> None:
+    """Sets a key of `conditions` or `search`, or a part of its domain."""
+    key, entries = ".".join(parts[:2]), raw.setdefault(place, {})
+    if parts[2:]:
+        value = _amended(entries.get(key), parts[2:], value)
+    stays = {place} if value is not None else set()
+    if place == "search" and value is not None:
+        stays.add("first")
+    _drop(raw, key, {*VARIED, "first"} - stays)
+    if value is not None:
+        entries[key] = value
+
+
+def _put(raw: dict[str, Any], parts: Sequence[str], value: Any) -> None:
+    for part in parts[:-1]:
+        inner = raw.get(part)
+        raw[part] = dict(inner) if isinstance(inner, Mapping) else {}
+        raw = raw[part]
+    if value is None:
+        raw.pop(parts[-1], None)
+    else:
+        raw[parts[-1]] = value
+
+
+def _amended(domain: Any, parts: Sequence[str], value: Any) -> dict[str, Any]:
+    """A domain with one part of it set; another kind of domain replaces the one before, its `when` stays."""
+    old = dict(domain) if isinstance(domain, Mapping) else {}
+    kept = {"when": old["when"]} if parts[0] in OPTIONS and "when" in old else {} if parts[0] in OPTIONS else old
+    _put(kept, [parts[0], ".".join(parts[1:])] if parts[1:] else parts, value)
+    return kept
+
+
+def _drop(raw: dict[str, Any], key: str, places: Iterable[str]) -> None:
+    """Takes a key, or all keys of a section, out of the places named."""
+    for place in places:
+        entries = raw.get(place, {})
+        for entry in [entries] if isinstance(entries, dict) else entries if isinstance(entries, list) else []:
+            for name in [name for name in entry if name == key or name.startswith(f"{key}.")]:
+                del entry[name]
+        if isinstance(entries, list):
+            raw[place] = [entry for entry in entries if entry]
+
+
+def _scalars(**patterns: tuple[Iterable[str], str]) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """PyYAML's table of plain words with a meaning, by their first character."""
+    table: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for kind, (first, pattern) in patterns.items():
+        for character in first:
+            table.setdefault(character, []).append((f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z")))
+    return table
+
+
+# YAML 1.2's plain words, since YAML 1.1 reads `1e-4` as text, `010` as 8 and `no` as false.
+_WORDS: Final = _scalars(
+    null=(("n", "N", "~", ""), r"~|null|Null|NULL|"),
+    bool=("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    int=("+-0123456789", r"[-+]?[0-9]{1,18}"),
+    float=("+-.0123456789", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
+)
+
+
+_VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
+    "null": lambda text: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": int,
+    "float": float,
+    "str": str,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values, lists and mappings with text keys: no tags, no aliases, no key twice, nothing deep."""
+
+    yaml_implicit_resolvers = _WORDS
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            _refuse("an alias (*name) or a tag (!name) has no place in a study, write the value out", event)
+        if self.depth == MAX_DEPTH:
+            _refuse("too many levels inside each other", event)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_document(self, node: Any) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return _VALUES[node.tag.rpartition(":")[2]](node.value)
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(map(self.construct_document, node.value))
+        entries: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_document(key_node)
+            if not isinstance(key, str) or key in entries:
+                what = "stands here twice" if isinstance(key, str) else "is not text"
+                _refuse(f"the key {show(key)} {what}", key_node)
+            entries[key] = self.construct_document(value_node)
+        return entries
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes exactly what `_Loader` would not read as text, and escapes what PyYAML would fold into a line break."""
+
+    yaml_implicit_resolvers = _WORDS
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _refuse(what: str, place: Any) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark)

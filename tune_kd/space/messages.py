@@ -1,0 +1,317 @@
+"""What each key allows, and what is wrong with a study, in words: the key, its value, what is allowed, what to do."""
+
+import json
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NoReturn, Union, cast, get_args, get_origin
+
+import annotated_types as bounds
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
+
+MAX_LINES: Final = 10
+MAX_SHOWN: Final = 80
+NO_VALUE: Final = object()
+SECTIONS: Final[Mapping[str, type[Section]]] = {
+    "data": Data,
+    "augment": Augment,
+    "student": Student,
+    "kd": Distillation,
+    "train": Train,
+}
+FIELDS: Final[Mapping[str, FieldInfo]] = {
+    f"{section}.{name}": info
+    for section, model in SECTIONS.items()
+    for name, info in model.model_fields.items()
+    if f"{section}.{name}" in SEARCHABLE
+}
+ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    key: TypeAdapter(cast(Any, Annotated[info.annotation, info]), config=ConfigDict(allow_inf_nan=False))
+    for key, info in FIELDS.items()
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend: the dotted key, what is wrong and what to do, and the value unless there is none."""
+
+    key: str
+    text: str
+    value: object = NO_VALUE
+
+    def __str__(self) -> str:
+        given = "" if self.value is NO_VALUE else f" = {show(self.value)}"
+        return f"{_cut(self.key)}{given}: {self.text}"
+
+
+class Problems(ValueError):
+    """Raised inside validators, so that pydantic collects ours together with its own."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+def input_error(where: str, problems: Sequence[Problem]) -> InputError:
+    """All problems as one error: a line each, the first ten."""
+    if len(problems) == 1:
+        return InputError(f"{where}: {problems[0]}")
+    lines = [f"  {problem}" for problem in problems[:MAX_LINES]]
+    if len(problems) > MAX_LINES:
+        lines.append(f"  … and {len(problems) - MAX_LINES} more.")
+    return InputError("\n".join([f"{where}: {len(problems)} problems.", *lines]))
+
+
+def show(value: object) -> str:
+    """A value as one would write it in YAML, cut where it is long."""
+    return _cut(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def problems_of(error: ValidationError, root: type[Section]) -> list[Problem]:
+    """Pydantic's errors in our words: one for each key, though a union reports one for each of its types."""
+    found: dict[str, Problem] = {}
+    own: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        reason = detail.get("ctx", {}).get("error")
+        if isinstance(reason, Problems):
+            own += reason.problems
+            continue
+        path, owner, field = _locate(detail["loc"], root)
+        if field is None:
+            problem = Problem(".".join(path), unknown_key(path[-1], owner, root), detail["input"])
+        elif detail["type"] == "missing":
+            problem = Problem(".".join(path), f"missing. Give it {allowed(field)}.")
+        else:
+            key = ".".join(path)
+            problem = Problem(key, not_allowed(key, detail["input"], field), detail["input"])
+        found.setdefault(problem.key, problem)
+    return [*found.values(), *own]
+
+
+def _locate(loc: Sequence[int | str], root: type[Section]) -> tuple[list[str], type[Section], FieldInfo | None]:
+    """The key an error belongs to, the section that holds it, and its field if there is one."""
+    path: list[str] = []
+    owner, field, inner = root, None, root
+    for part in loc:
+        path.append(str(part))
+        owner, field = inner, inner.model_fields.get(str(part))
+        below = section_type(field) if field else None
+        if below is None:
+            break
+        inner = below
+    return path, owner, field
+
+
+def not_allowed(key: str, value: object, field: FieldInfo) -> str:
+    """'not allowed', with what is, and the nearest name where a field has named choices."""
+    near = did_you_mean(value, _choices(field.annotation)) if isinstance(value, str) else ""
+    return f"not allowed. Allowed: {RULES[key][1] if key in RULES else allowed(field)}.{near}"
+
+
+def unknown_key(name: str, owner: type[Section], root: type[Section]) -> str:
+    """'unknown key', with the nearest one of its section, or the section it belongs to, and all that are allowed."""
+    elsewhere = [key for key in dotted_keys(root) if f".{key}".endswith(f".{name}")]
+    section, _, leaf = min(elsewhere, key=len, default="").rpartition(".")
+    near = did_you_mean(name, owner.model_fields) or (f" Did you mean '{leaf}' under '{section}'?" if section else "")
+    return f"unknown key.{near} Keys here: {', '.join(owner.model_fields)}."
+
+
+def section_type(field: FieldInfo) -> type[Section] | None:
+    """The section a field holds, if it holds one."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def dotted_keys(model: type[Section], prefix: str = "") -> tuple[str, ...]:
+    """Every key of a model, those of its sections included."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = section_type(field)
+        keys += dotted_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return tuple(keys)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, in plain words: 'a number from 0 to 1'."""
+    return field.description or _in_words(field.annotation, field.metadata)
+
+
+def _in_words(kind: Any, metadata: Sequence[Any] = ()) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner = [each for extra in arguments[1:] for each in getattr(extra, "metadata", [extra])]
+        return _in_words(arguments[0], inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(each) for each in arguments)
+    if origin is Literal:
+        choices = ", ".join(map(str, arguments))
+        return f"one of {choices}" if len(arguments) > 1 else choices
+    if origin is tuple:
+        return f"a list, each item {_in_words(arguments[0])}"
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return f"keys and values; keys: {', '.join(kind.model_fields)}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "null"}
+    return names.get(kind, "another type") + _range(metadata)
+
+
+def _range(metadata: Sequence[Any]) -> str:
+    low = next((m for m in metadata if isinstance(m, bounds.Ge | bounds.Gt)), None)
+    high = next((m for m in metadata if isinstance(m, bounds.Le | bounds.Lt)), None)
+    if isinstance(low, bounds.Ge) and isinstance(high, bounds.Le):
+        return f" from {low.ge} to {high.le}"
+    words = []
+    if low is not None:
+        words.append(f"above {low.gt}" if isinstance(low, bounds.Gt) else f"at least {low.ge}")
+    if high is not None:
+        words.append(f"below {high.lt}" if isinstance(high, bounds.Lt) else f"at most {high.le}")
+    return " " + " and ".join(words) if words else ""
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The named choices of a type, those inside unions included."""
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    return tuple(name for inner in get_args(kind) for name in _choices(inner))
+
+
+def mix_parts(source: str) -> tuple[tuple[str, float | None], ...]:
+    """Names and written weights of `a`, `a+b` or `a*0.7+b*0.3`; nothing where the text is none of these."""
+    parts: list[tuple[str, float | None]] = []
+    for text in source.split("+"):
+        name, star, weight = (each.strip() for each in text.partition("*"))
+        if not name or (star and not re.fullmatch(r"\d+\.?\d*|\.\d+", weight)):
+            return ()
+        parts.append((name, float(weight) if star else None))
+    weights = [weight for _, weight in parts if weight is not None]
+    even, weighted = not weights, len(weights) == len(parts) > 1 and all(weights)
+    return tuple(parts) if len(dict(parts)) == len(parts) and (even or weighted) else ()
+
+
+def takes_weight(source: str) -> bool:
+    """Whether `data.weight` means something: a mix of two sources that has no weights of its own."""
+    return [weight for _, weight in mix_parts(source)] == [None, None]
+
+
+def _is_augmentation(kind: str) -> bool:
+    parts = kind.replace(" ", "").split("+")
+    return kind == "none" or (set(parts) <= set(AUGMENTATIONS[1:]) and len(set(parts)) == len(parts))
+
+
+def _is_checkpoint(address: str) -> bool:
+    return bool(address.strip()) and (address.startswith("models:/") or not re.match(r"\w\w+:", address))
+
+
+AUGMENTATIONS: Final = ("none", "flip", "crop", "crop_flip", "colour", "rotation")
+_KIND: Final = (_is_augmentation, f"none, or different parts of {', '.join(AUGMENTATIONS[1:])} joined by +")
+_NAME: Final = (lambda text: bool(text.strip()), "text that is not empty")
+RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "data.source": (lambda text: bool(mix_parts(text)), "a source, all, or a mix such as a+b or a*0.7+b*0.3"),
+    "data.root": _NAME,
+    "augment.kind": _KIND,
+    "student.model": _NAME,
+    "teacher.model": _NAME,
+    "teacher.augment.kind": _KIND,
+    "teacher.checkpoint": (_is_checkpoint, "a file of weights or an MLflow address models:/name/version"),
+}
+"""What a text must look like, beyond being text."""
+
+
+def text_fault(key: str, value: object) -> str | None:
+    """What is wrong with a value that is text with rules of its own."""
+    if key not in RULES or not isinstance(value, str) or RULES[key][0](value):
+        return None
+    wrong = next((part for part in value.split("+") if part not in AUGMENTATIONS), "")
+    near = did_you_mean(wrong, AUGMENTATIONS) if RULES[key] is _KIND else ""
+    return f"not allowed. Allowed: {RULES[key][1]}.{near}"
+
+
+def allowed_for(key: str) -> str:
+    """What a searchable key takes, in plain words."""
+    return RULES[key][1] if key in RULES else allowed(FIELDS[key])
+
+
+def types_of(key: str) -> set[Any]:
+    """The plain types a searchable key takes."""
+    return _types(FIELDS[key].annotation)
+
+
+def _types(kind: Any) -> set[Any]:
+    if get_origin(kind) is Annotated:
+        return _types(get_args(kind)[0])
+    inner = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
+    return {leaf for each in inner for leaf in _types(each)} or {kind}
+
+
+def fail(at: str, text: str, value: object = NO_VALUE) -> NoReturn:
+    """One problem, raised."""
+    raise Problems([Problem(at, text, value)])
+
+
+def flatten(raw: Any, at: str) -> dict[str, Any]:
+    """`kd: {alpha: 1}` and `kd.alpha: 1` alike as dotted keys; nothing as no keys."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, Mapping):
+        fail(at, "must hold keys and values. Write a key, a colon and its value.", raw)
+    pairs: list[tuple[str, Any]] = []
+    for name, value in raw.items():
+        nested = name in SECTIONS and isinstance(value, Mapping)
+        pairs += [(f"{name}.{key}", inner) for key, inner in value.items()] if nested else [(str(name), value)]
+    flat: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in flat:
+            fail(f"{at}.{key}", "stands here twice. Keep one.", value)
+        flat[key] = value
+    return flat
+
+
+def check_key(key: str, at: str, value: object) -> None:
+    """Refuses a key that neither `conditions` nor `search` may hold."""
+    if key in SEARCHABLE:
+        return
+    section = SECTIONS.get(key.partition(".")[0])
+    known = section is not None and key.partition(".")[2] in section.model_fields
+    what = "cannot vary between trials; set it as a constant in its section" if known else "unknown key"
+    sections = [each for each in FIELDS if each.endswith(f".{key}")]
+    near = "" if known else did_you_mean(sections[0] if sections else key, FIELDS)
+    fail(at, f"{what}.{near} Keys that may stand here: {', '.join(FIELDS)}.", value)
+
+
+def read_values(key: str, raw: Any, at: str) -> tuple[Any, ...]:
+    """A list of different values, each one that the key allows."""
+    if not isinstance(raw, list | tuple):
+        fail(at, f"must be a list. Write [{show(raw)}] for one value.", raw)
+    if not raw:
+        fail(at, f"an empty list. Name at least one value: {allowed_for(key)}.", raw)
+    values, problems = [], []
+    for item in raw:
+        try:
+            value = clean(key, item, at)
+            if value in values:
+                problems.append(Problem(at, "stands in the list twice. Keep one.", item))
+            values.append(value)
+        except Problems as problem:
+            problems += problem.problems
+    if problems:
+        raise Problems(problems)
+    return tuple(values)
+
+
+def clean(key: str, value: Any, at: str) -> Any:
+    """The value as its key stores it (1 becomes 1.0 for a fraction), or what is wrong with it."""
+    try:
+        stored = ADAPTERS[key].validate_python(value, strict=True)
+    except ValidationError:
+        fail(at, not_allowed(key, value, FIELDS[key]), value)
+    if fault := text_fault(key, stored):
+        fail(at, fault, value)
+    return stored

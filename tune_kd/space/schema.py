@@ -1,0 +1,126 @@
+"""The study file as frozen, typed objects. Each field is a key of the YAML; `SEARCHABLE` are those a trial may vary."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the study file: unknown keys are refused, values never change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Split(Section):
+    """Shares of each source (fractions) or images (whole numbers) set aside; students get the rest."""
+
+    test: Share | Annotated[int, Field(ge=1)] = 0.25
+    validation: Share | Annotated[int, Field(ge=1)] = 0.2
+    teacher: Share | Annotated[int, Field(ge=1)] = 0.3
+
+
+class Data(Section):
+    """Which images, and which of them a student sees."""
+
+    dataset: Literal["digits", "cifar10", "cifar100", "folder"] = "digits"
+    root: str | None = None
+    download: bool = False
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    drawn: Positive = 2000
+    source: str = "all"
+    size: Positive | Literal["all"] = "all"
+    weight: Annotated[float, Field(gt=0, lt=1)] | None = None
+    split: Split = Split()
+    evaluate_on: tuple[str, ...] = ()
+    teacher_on: tuple[str, ...] = ()
+    overlap: bool = False
+
+
+class Augment(Section):
+    """How training images vary. crop and flip have an exact list of views, the others a seeded bank."""
+
+    kind: str = "none"
+    pad: Annotated[int, Field(ge=1, le=16)] = 4
+    bank: Positive = 64
+
+
+class Train(Section):
+    """Optimizer and schedule of one training."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    schedule: Literal["constant", "cosine", "step", "milestones"] = "constant"
+    step_epochs: Positive = 30
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.625, 0.75, 0.875)
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    batch_size: Positive = 128
+    epoch_images: Positive | None = None
+    label_smoothing: Share = 0.0
+
+
+class Teacher(Section):
+    """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address."""
+
+    model: str = "digits_teacher"
+    checkpoint: str | None = None
+    normalize: Literal["dataset", "imagenet"] = "dataset"
+    epochs: Positive = 20
+    train: Train = Train()
+    augment: Augment = Augment()
+
+
+class Student(Section):
+    model: str = "digits_student"
+
+
+class Distillation(Section):
+    """The teacher's term of the loss: (1-alpha)*CE + alpha*T^2*KL for method kd; ANCHORS has the others' formulas."""
+
+    method: Literal["kd", "dkd", "dist"] = "kd"
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    standardize: bool = False
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    target_weight: Annotated[float, Field(ge=0)] = 1.0
+    rest_weight: Annotated[float, Field(ge=0)] = 8.0
+    row_weight: Annotated[float, Field(ge=0)] = 1.0
+    column_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Budget(Section):
+    """What the search may spend, per arm of every cell."""
+
+    trials: Positive = 18
+    epochs: Positive = 27
+    first_rung: Positive | None = None
+    reduction: Annotated[int, Field(ge=2)] = 3
+    complete: Positive | None = None
+    repeats: Positive = 5
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    early_stopping: Literal["asha", "stop", "none"] = "asha"
+    sampler: Literal["tpe", "random"] = "tpe"
+
+
+class Resources(Section):
+    """What one trial takes. `gpu: auto` is a share of a GPU where there is one, else the trial runs on the CPU."""
+
+    cpu: Annotated[float, Field(gt=0)] = 1.0
+    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+
+
+SEARCHABLE: Final[frozenset[str]] = frozenset(
+    ["data.source", "data.size", "data.weight", "augment.kind", "student.model"]
+    + [f"kd.{name}" for name in Distillation.model_fields]
+    + [f"train.{name}" for name in Train.model_fields if name != "milestones"]
+)
+"""The keys that may stand under `conditions` or `search`."""
+
+TrialConfig = dict[str, Any]
+"""One trial's settings: every searchable key, dotted, and its value."""

@@ -1,0 +1,276 @@
+"""The study: one question, its conditions, what is searched, and what that makes of each trial."""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import islice, product
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
+
+from tune_kd import names
+from tune_kd.space import schema
+from tune_kd.space.domains import (
+    Constant,
+    Domain,
+    Grid,
+    Trial,
+    in_order,
+    parents,
+    read_conditions,
+    read_first,
+    read_search,
+)
+from tune_kd.space.messages import (
+    FIELDS,
+    NO_VALUE,
+    SECTIONS,
+    Problem,
+    Problems,
+    check_key,
+    clean,
+    fail,
+    input_error,
+    show,
+    takes_weight,
+    text_fault,
+)
+from tune_kd.space.schema import Section, TrialConfig
+
+MAX_CELLS: Final = 1000
+MAX_GRID: Final = 10_000
+DOWNLOAD_ROOT: Final = "data"
+NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
+
+
+def _sound(prefix: str) -> AfterValidator:
+    """Checks texts that have rules of their own, here and in the sections below."""
+
+    def faults(section: Section, prefix: str) -> Iterator[Problem]:
+        for name, value in section:
+            if isinstance(value, Section):
+                yield from faults(value, f"{prefix}.{name}")
+            elif fault := text_fault(f"{prefix}.{name}", value):
+                yield Problem(f"{prefix}.{name}", fault, value)
+
+    def check(section: Section) -> Section:
+        if problems := tuple(faults(section, prefix)):
+            raise Problems(problems)
+        return section
+
+    return AfterValidator(check)
+
+
+def _rooted(data: schema.Data) -> schema.Data:
+    """Images that we download need no root; those that the user has do."""
+    if data.dataset == "digits" or data.root is not None:
+        return data
+    if data.dataset == "folder" or not data.download:
+        way = "" if data.dataset == "folder" else ", or data.download: true where there is a network"
+        fail("data.root", f"missing: {data.dataset} needs the folder that holds its images. Set data.root{way}.")
+    return data.model_copy(update={"root": DOWNLOAD_ROOT})
+
+
+class Study(Section):
+    """The study file, checked as a whole. `conditions`, `search` and `first` are kept with dotted keys."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=80, description=NAME)]
+    question: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
+    augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
+    teacher: Annotated[schema.Teacher, _sound("teacher")] = schema.Teacher()
+    student: Annotated[schema.Student, _sound("student")] = schema.Student()
+    kd: schema.Distillation = schema.Distillation()
+    train: schema.Train = schema.Train()
+    conditions: Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(read_conditions)] = Field(default_factory=dict)
+    search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
+    first: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(read_first)] = ()
+    control: bool = True
+    budget: schema.Budget = schema.Budget()
+    resources: schema.Resources = schema.Resources()
+
+    @property
+    def first_rung(self) -> int:
+        """The epoch at which trials are first compared; a ninth of the epochs, since earlier ranks mislead."""
+        return self.budget.first_rung or math.ceil(self.budget.epochs / 9)
+
+    def complete(self) -> int:
+        """Trials that train to the end at least: a ninth, no fewer than 3."""
+        return self.budget.complete or min(self.budget.trials, max(3, math.ceil(self.budget.trials / 9)))
+
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs at which trials are compared; the last is the end of training."""
+        early, epoch = [], self.first_rung
+        while epoch < self.budget.epochs and self.budget.early_stopping != "none":
+            early.append(epoch)
+            epoch *= self.budget.reduction
+        return (*early, self.budget.epochs)
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        in_order(self.search)
+        checks = (_check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts)
+        if problems := [problem for check in checks for problem in check(self)]:
+            raise Problems(problems)
+        return self
+
+
+def _check_budget(study: Study) -> Iterator[Problem]:
+    budget = study.budget
+    for key, value, limit in (("first_rung", budget.first_rung, "epochs"), ("complete", budget.complete, "trials")):
+        most = getattr(budget, limit)
+        if value is not None and value > most:
+            text = f"more than budget.{limit}, {most}. Lower it, raise budget.{limit}, or leave it out."
+            yield Problem(f"budget.{key}", text, value)
+
+
+def _check_places(study: Study) -> Iterator[Problem]:
+    for key in study.conditions:
+        if key in study.search:
+            text = "stands under conditions and under search. It is either answered separately or searched: keep one."
+            yield Problem(key, text)
+
+
+def _check_first(study: Study) -> Iterator[Problem]:
+    searched = searched_keys(study, names.DISTILLED)
+    for number, point in enumerate(study.first, 1):
+        for key, value in point.items():
+            if key not in searched:
+                text = f"not searched, so it cannot be tried first. Searched: {', '.join(searched) or 'nothing'}."
+                yield Problem(f"first[{number}].{key}", text, value)
+            elif not study.search[key].contains(value):
+                text = f"outside search.{key}: {show(study.search[key].spec())}. Widen that, or take this out of first."
+                yield Problem(f"first[{number}].{key}", text, value)
+
+
+def _check_when(study: Study) -> Iterator[Problem]:
+    for key, domain in study.search.items():
+        for parent, values in domain.when.items():
+            levels, searched = study.conditions.get(parent), study.search.get(parent)
+            if levels is not None and not set(levels) & set(values):
+                here = f"conditions.{parent} is {show(levels)}"
+            elif searched is not None and not any(map(searched.contains, values)):
+                here = f"search.{parent} is {show(searched.spec())}"
+            else:
+                continue
+            text = f"can never be: {here}. Name a value from there, or take {key} out of search."
+            yield Problem(f"search.{key}.when.{parent}", text, values)
+
+
+def _check_weight(study: Study) -> Iterator[Problem]:
+    varied = "data.weight" in study.conditions or "data.weight" in study.search
+    if not varied and study.data.weight is None:
+        return
+    sources = study.conditions.get("data.source") or getattr(study.search.get("data.source"), "values", None)
+    sources = sources or (constants(study)["data.source"],)
+    if not any(map(takes_weight, sources)):
+        text = f"no data.source is a mix of two without weights: {show(sources)}. Add one like a+b, or leave this out."
+        yield Problem("data.weight", text, NO_VALUE if varied else study.data.weight)
+
+
+def _check_counts(study: Study) -> Iterator[Problem]:
+    count = math.prod(map(len, study.conditions.values()))
+    if count > MAX_CELLS:
+        text = f"{count} cells, more than {MAX_CELLS}. Take levels out, or search some of these keys."
+        yield Problem("conditions", text)
+        return
+    grids = [domain.values for domain in study.search.values() if isinstance(domain, Grid)]
+    most = min(study.budget.trials, MAX_GRID)
+    if math.prod(map(len, grids)) <= most:
+        return
+    for cell in cells(study):
+        points = sum(1 for _ in islice(_grid(study, names.DISTILLED, cell), MAX_GRID + 1))
+        if points > most:
+            more = f"at least {points}" if points <= MAX_GRID else f"more, and the grid to at most {MAX_GRID} points"
+            text = f"fewer than the grid's {points} points. Set it to {more}, or take values out of the grid."
+            yield Problem("budget.trials", text, study.budget.trials)
+            return
+
+
+def constants(study: Study) -> TrialConfig:
+    """Every searchable key as the sections set it, or as `search` fixes it."""
+    sections = {key: getattr(getattr(study, key.partition(".")[0]), key.partition(".")[2]) for key in FIELDS}
+    fixed = {k: d.value for k, d in study.search.items() if isinstance(d, Constant) and not d.when}
+    return sections | fixed
+
+
+def cells(study: Study) -> tuple[dict[str, Any], ...]:
+    """Every combination of the conditions' levels, in the order of the file; one empty cell where there are none."""
+    return tuple(dict(zip(study.conditions, levels, strict=True)) for levels in product(*study.conditions.values()))
+
+
+def searched_keys(study: Study, arm: str) -> tuple[str, ...]:
+    """What Optuna chooses in an arm, parents first."""
+    return tuple(key for key in _kept(study, arm) if not isinstance(study.search[key], Constant))
+
+
+def suggest(study: Study, arm: str, cell: Mapping[str, Any], trial: Trial) -> TrialConfig:
+    """A whole trial: constants, the cell's levels, and what the trial suggests for the keys that count under those."""
+    config = constants(study) | dict(cell)
+    for key in _kept(study, arm):
+        if _active(study, arm, key, config):
+            config[key] = study.search[key].suggest(trial, key)
+    if not takes_weight(config["data.source"]):
+        config["data.weight"] = None
+    return config
+
+
+def grid_points(study: Study, arm: str, cell: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], ...]:
+    """Every combination of the grids' values; those that do not count in the cell, where one is given, left out."""
+    return tuple(point for point in _grid(study, arm, cell) if point)
+
+
+def resolve(study: Study, config: TrialConfig) -> Study:
+    """The study of one trial: its settings stand in the sections, and nothing is left to vary."""
+    changes: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    try:
+        for key, value in config.items():
+            check_key(key, key, value)
+            changes[key.partition(".")[0]][key.partition(".")[2]] = clean(key, value, key)
+    except Problems as found:
+        raise input_error("A trial's settings", found.problems) from None
+    sections = {name: getattr(study, name).model_copy(update=changes[name]) for name in SECTIONS}
+    return study.model_copy(update={**sections, "conditions": {}, "search": {}, "first": ()})
+
+
+def _kept(study: Study, arm: str) -> tuple[str, ...]:
+    """The keys of `search` that an arm has: a student without a teacher has no distillation to set."""
+    return tuple(key for key in in_order(study.search) if arm != names.SCRATCH or not key.startswith("kd."))
+
+
+def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
+    """Whether a key counts under the settings chosen so far."""
+
+    def moot(parent: str) -> bool:
+        # The control searches the same dimensions: what hangs on a distillation key that varies is always free in it.
+        varies = parent in study.search or parent in study.conditions
+        return arm == names.SCRATCH and parent.startswith("kd.") and varies
+
+    fits = all(moot(parent) or config[parent] in values for parent, values in study.search[key].when.items())
+    return fits and (key != "data.weight" or takes_weight(config["data.source"]))
+
+
+def _grid(study: Study, arm: str, cell: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Points one by one, since a grid may have far more than anybody could try."""
+
+    def points(keys: tuple[str, ...], config: TrialConfig, open_: frozenset[str]) -> Iterator[dict[str, Any]]:
+        if not keys:
+            yield {}
+            return
+        (key, *others), domain = keys, study.search[keys[0]]
+        rest = tuple(others)
+        sure = not open_.intersection(parents(study.search, key))
+        if sure and not _active(study, arm, key, config):
+            yield from points(rest, config, open_)
+        elif isinstance(domain, Grid):
+            for value in domain.values:
+                for point in points(rest, config | {key: value}, open_):
+                    yield {key: value} | point
+        elif isinstance(domain, Constant) and sure:
+            yield from points(rest, config | {key: domain.value}, open_)
+        else:
+            # Not known before the trial: what hangs on it is taken as counting.
+            yield from points(rest, config, open_ | {key})
+
+    unknown = frozenset(study.conditions if cell is None else ())
+    yield from points(_kept(study, arm), constants(study) | dict(cell or {}), unknown)

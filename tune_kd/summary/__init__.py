@@ -1,0 +1,7 @@
+"""Stored results in, answers out: needs neither Ray, MLflow, torch nor the images."""
+
+from tune_kd.summary.verdict import judge
+from tune_kd.summary.words import headline, sentences, terminal_table
+from tune_kd.summary.writing import figures, write
+
+__all__ = ["figures", "headline", "judge", "sentences", "terminal_table", "write"]

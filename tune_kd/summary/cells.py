@@ -1,0 +1,164 @@
+"""Conditions, cells and configurations as they stand in the tables, and how they are called in plain words."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from tune_kd.names import CELL_PREFIX, CONFIG_PREFIX, DISTILLED, SCRATCH
+
+Cell = dict[str, Any]
+
+ARMS: Final = (SCRATCH, DISTILLED)
+DISTILLATION: Final = "kd."
+"""Settings that mean nothing without a teacher."""
+
+NAMES: Final = {
+    "data.source": "source",
+    "data.size": "images",
+    "data.weight": "share of the first source",
+    "student.model": "student",
+    "kd.alpha": "α",  # noqa: RUF001
+    "kd.temperature": "T",
+    "kd.method": "method",
+    "train.lr": "learning rate",
+    "augment.kind": "augmentation",
+}
+
+
+def plain(value: Any) -> Any:
+    """A table's value as JSON knows it; NaN and missing become None."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def text(value: Any) -> str:
+    """A level or setting in as few characters as say it; 100 and 100.0 are one level."""
+    value = plain(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{int(value)}" if value.is_integer() and abs(value) < 1e15 else f"{value:.3g}"
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value)
+    return "–" if value is None else str(value)  # noqa: RUF001
+
+
+def name(key: str) -> str:
+    """A key in plain words."""
+    return NAMES.get(key, key.rpartition(".")[2].replace("_", " "))
+
+
+def level(key: str, value: Any) -> str:
+    """One level of a condition, readable on its own."""
+    shown = text(value)
+    if key in ("data.source", "student.model"):
+        return shown
+    if key == "data.size":
+        return f"{shown} images"
+    if key == "augment.kind":
+        return "no augmentation" if shown == "none" else f"{shown} augmentation"
+    return f"{name(key)} {shown}"
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    """A cell in plain words."""
+    return ", ".join(level(key, value) for key, value in cell.items()) or "the whole study"
+
+
+def settings(config: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The settings of `keys` that a configuration has, on one line."""
+    return ", ".join(
+        f"{_short(key)}\N{NO-BREAK SPACE}{_rounded(config[key])}" for key in keys if config.get(key) is not None
+    )
+
+
+def _short(key: str) -> str:
+    return "lr" if key == "train.lr" else name(key)
+
+
+def _rounded(value: Any) -> str:
+    small = isinstance(value, float) and 0 < abs(value) < 1
+    return f"{value:.2g}" if small else text(value)
+
+
+def key_of(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells cells apart, whatever type a level was stored as."""
+    return tuple(text(value) for value in cell.values())
+
+
+def levels(study: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The study's conditions and their levels in the order in which they were written."""
+    conditions = study.get("conditions")
+    if not isinstance(conditions, Mapping):
+        return {}
+    return {str(key): list(value) if isinstance(value, list | tuple) else [] for key, value in conditions.items()}
+
+
+def searched(study: Mapping[str, Any], trials: pd.DataFrame) -> list[str]:
+    """The keys that the search chose: the study's own list, else every setting that varied."""
+    search = study.get("search")
+    if isinstance(search, Mapping) and search:
+        return [str(key) for key in search]
+    columns = [column for column in trials.columns if column.startswith(CONFIG_PREFIX)]
+    varied = [column for column in columns if trials[column].map(text).nunique() > 1]
+    return [column.removeprefix(CONFIG_PREFIX) for column in varied if _key(column) not in levels(study)]
+
+
+def cells(study: Mapping[str, Any], *frames: pd.DataFrame) -> list[Cell]:
+    """Every cell that was planned or measured, in the study's order."""
+    planned = levels(study)
+    columns = dict.fromkeys(column for frame in frames for column in frame.columns if column.startswith(CELL_PREFIX))
+    factors = [*planned, *(_key(column) for column in columns if _key(column) not in planned)]
+    found = itertools.product(*planned.values()) if planned and all(planned.values()) else iter(())
+    unique = {key_of(cell): cell for cell in (dict(zip(planned, values, strict=True)) for values in found)}
+    for frame in frames:
+        for cell in _observed(frame, factors):
+            unique.setdefault(key_of(cell), cell)
+    return [cell for cell in unique.values() if len(cell) == len(factors)] or [{}]
+
+
+def _key(column: str) -> str:
+    return column.partition(".")[2]
+
+
+def _observed(frame: pd.DataFrame, factors: Iterable[str]) -> list[Cell]:
+    columns = [CELL_PREFIX + factor for factor in factors]
+    if frame.empty or not columns or not set(columns) <= set(frame.columns):
+        return []
+    rows = frame[columns].itertuples(index=False, name=None)
+    return [dict(zip(factors, map(plain, row), strict=True)) for row in rows]
+
+
+def rows(frame: pd.DataFrame, cell: Mapping[str, Any], arm: str) -> pd.DataFrame:
+    """The rows of one arm of one cell."""
+    if frame.empty or "arm" not in frame:
+        return frame.iloc[:0]
+    chosen = frame["arm"] == arm
+    for key, value in cell.items():
+        if CELL_PREFIX + key in frame:
+            chosen &= frame[CELL_PREFIX + key].map(text) == text(value)
+    return frame[chosen]
+
+
+def config_of(row: Mapping[Any, Any], arm: str) -> dict[str, Any]:
+    """A row's settings, without those that its arm does not use."""
+    found = {str(key).removeprefix(CONFIG_PREFIX): plain(value) for key, value in row.items() if _is_config(key)}
+    unused = DISTILLATION if arm == SCRATCH else "\0"
+    return {key: value for key, value in found.items() if value is not None and not key.startswith(unused)}
+
+
+def _is_config(key: object) -> bool:
+    return str(key).startswith(CONFIG_PREFIX)

@@ -1,0 +1,59 @@
+"""The report's script: one tooltip for all charts, by pointer or by arrow keys; details open for printing."""
+
+from typing import Final
+
+SCRIPT: Final = """
+(() => {
+  const tip = document.createElement("div");
+  tip.className = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
+  document.body.append(tip);
+  let current = null;
+  const place = (x, y) => {
+    const box = tip.getBoundingClientRect(), gap = 14;
+    const left = x + gap + box.width > innerWidth - 8 ? x - gap - box.width : x + gap;
+    const top = y + gap + box.height > innerHeight - 8 ? y - gap - box.height : y + gap;
+    tip.style.transform = `translate(${Math.max(8, left)}px,${Math.max(8, top)}px)`;
+  };
+  const hide = () => { current?.classList.remove("on"); current = null; tip.hidden = true; };
+  const show = (mark, x, y) => {
+    if (mark !== current) {
+      hide(); current = mark; mark.classList.add("on");
+      const [first, ...rest] = mark.dataset.tip.split("\\n");
+      tip.replaceChildren(Object.assign(document.createElement("b"), {textContent: first}),
+        ...rest.filter(Boolean).map(line => Object.assign(document.createElement("span"), {textContent: line})));
+      tip.hidden = false;
+    }
+    place(x, y);
+  };
+  const middle = mark => {
+    const box = (mark.querySelector(".end,.cross,.mean,.trial,.mark,.tile,.bar,.part-full") ?? mark).getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2];
+  };
+  document.addEventListener("pointermove", event => {
+    const mark = event.target.closest?.("[data-tip]");
+    mark ? show(mark, event.clientX, event.clientY) : hide();
+  });
+  document.addEventListener("pointerdown", event => {
+    const mark = event.target.closest?.("[data-tip]");
+    mark ? show(mark, event.clientX, event.clientY) : hide();
+  });
+  document.addEventListener("scroll", hide, {passive: true});
+  const steps = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
+  for (const plot of document.querySelectorAll(".plot[tabindex]")) {
+    const marks = [...plot.querySelectorAll("[data-tip]")];
+    let at = -1;
+    plot.addEventListener("keydown", event => {
+      if (event.key === "Escape") return hide();
+      if (event.key === "Home") at = 0;
+      else if (event.key === "End") at = marks.length - 1;
+      else if (event.key in steps) at = (at + steps[event.key] + marks.length) % marks.length;
+      else return;
+      event.preventDefault();
+      show(marks[at], ...middle(marks[at]));
+    });
+    plot.addEventListener("blur", hide);
+  }
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(one => { one.open = true; }));
+  document.documentElement.dataset.ready = "yes";
+})();
+"""

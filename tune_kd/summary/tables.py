@@ -1,0 +1,210 @@
+"""The report's tables, each with a caption, column headers and row headers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from tune_kd import names
+from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH
+from tune_kd.summary import arms, cells, svg, words
+from tune_kd.summary.markup import Markup, el, join, safe
+from tune_kd.summary.plots_cost import models, on_front
+from tune_kd.summary.plots_gain import KINDS, SIGNS, shade
+from tune_kd.summary.plots_time import duration
+from tune_kd.summary.statistics import finite
+
+SHOWN_CLASSES: Final = 12
+"""More classes than this are folded away."""
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, class_: str = "") -> Markup:
+    """A table whose first column names the row. On a phone `stack` turns rows into cards, so roles are spelled out."""
+    head = el("tr", *(el("th", column, scope="col", role="columnheader") for column in columns), role="row")
+    body = [_row(columns, row) for row in rows]
+    parts = [el("caption", caption), el("thead", head, role="rowgroup"), el("tbody", *body, role="rowgroup")]
+    wrapped = el("table", *parts, role="table", class_=class_ or None)
+    return el("div", wrapped, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _row(columns: Sequence[str], row: Sequence[object]) -> Markup:
+    first = el("th", row[0], scope="row", role="rowheader")
+    rest = (el("td", value, role="cell", data_label=column) for column, value in zip(columns[1:], row[1:], strict=True))
+    return el("tr", first, *rest, role="row")
+
+
+def chip(word: str) -> Markup:
+    """The verdict's word with a sign, so that colour is not its only bearer."""
+    sign = el("span", SIGNS.get(word) or "○", aria_hidden="true")
+    return el("span", sign, f" {word}", class_=f"chip k-{KINDS.get(word, 'none')}")
+
+
+def arm_name(arm: str) -> Markup:
+    """An arm in its colour."""
+    return el("span", arm, class_=f"arm t-{arm}")
+
+
+def verdict_table(verdict: Mapping[str, Any]) -> Markup:
+    """The answer in numbers, a row a cell."""
+    teacher = words.percent(verdict["teacher"].get("test_accuracy"))
+    columns = ["cell", "teacher", "scratch", "distilled", "gain [95 % interval]", "p", "verdict", "chosen settings"]
+    rows = [
+        [
+            cells.label(cell["cell"]),
+            teacher,
+            words.spread(cell[SCRATCH]),
+            words.spread(cell[DISTILLED]),
+            el("strong", words.interval(cell["gain"])),
+            words.p_value(cell["gain"]["p"]),
+            chip(cell["word"]),
+            _chosen(cell, verdict["searched"]),
+        ]
+        for cell in verdict["cells"]
+    ]
+    caption = (
+        "Test accuracy in %, mean ± standard deviation over the repeats; gain in points; p corrected over cells (Holm)"
+    )
+    return table(caption, columns, rows, class_="stack verdict")
+
+
+def _chosen(cell: Mapping[str, Any], keys: Sequence[str]) -> Markup:
+    found = [(arm, cells.settings(cell[arm]["config"], keys)) for arm in cells.ARMS if cell[arm]]
+    return join([el("div", arm_name(arm), " ", said or words.DASH) for arm, said in found])
+
+
+def quality_table(verdict: Mapping[str, Any]) -> Markup | None:
+    """What accuracy alone does not say: agreement, calibration, precision, recall."""
+    wanted = {
+        names.TEACHER_AGREEMENT: ("agrees with teacher, %", words.percent),
+        names.TEST_NLL: ("NLL", _decimal),
+        names.TEST_ECE: ("ECE", _decimal),
+        names.TEST_PRECISION: ("macro precision, %", words.percent),
+        names.TEST_RECALL: ("macro recall, %", words.percent),
+    }
+    found = [(cell, arm, cell[arm]) for cell in verdict["cells"] for arm in cells.ARMS if cell[arm]]
+    measured = {key: shown for key, shown in wanted.items() if any(one[key] is not None for *_, one in found)}
+    if not measured:
+        return None
+    rows = [
+        [
+            cells.label(cell["cell"]),
+            arm_name(arm),
+            words.spread(one),
+            *(show(one[key]) for key, (_, show) in measured.items()),
+        ]
+        for cell, arm, one in found
+    ]
+    columns = ["cell", "arm", "test accuracy, %", *(said for said, _ in measured.values())]
+    return table(
+        "Quality on the test images, mean over the repeats; lower NLL and ECE are better calibrated", columns, rows
+    )
+
+
+def _decimal(value: float | None) -> str:
+    return words.DASH if value is None else f"{value:.3f}"
+
+
+def cost_table(verdict: Mapping[str, Any]) -> Markup | None:
+    """Size, work and speed of every model; a star marks the Pareto front."""
+    batch = verdict["facts"].get("batch_size")
+    wanted = {
+        names.PARAMETERS: "parameters", names.SIZE_MB: "MB", names.MACS: "MACs",
+        names.LATENCY_1_MS: "ms, 1 image", names.LATENCY_1_P95_MS: "p95",
+        names.LATENCY_N_MS: f"ms, batch of {batch}" if batch else "ms, batch", names.LATENCY_N_P95_MS: "p95 ",
+    }  # fmt: skip
+    found = models(verdict)
+    keys = [key for key in wanted if any(model.measured.get(key) is not None for model in found)]
+    if not keys:
+        return None
+    stars = {id(model): side for side in (names.SIZE_MB, names.LATENCY_1_MS) for model in on_front(found, side)}
+    rows = []
+    for model in found:
+        measured, front = model.measured, "★" if id(model) in stars else ""
+        numbers = (_amount(measured.get(key)) for key in keys)
+        ratio = measured.get(arms.EFFICIENCY) or arms.efficiency(model.accuracy, measured.get(names.LATENCY_1_MS))
+        kind = arm_name(model.arm)
+        rows.append([model.where, kind, words.percent(model.accuracy), *numbers, _amount(ratio), front])
+    columns = ["model", "arm", "test accuracy, %", *(wanted[key] for key in keys), "points per ms", "front"]
+    return table("What the models cost: median latencies, one thread, warmed up; ★ is on a Pareto front", columns, rows)
+
+
+def _amount(value: Any) -> str:
+    known = finite(value)
+    if known is None:
+        return words.DASH
+    return f"{known:,.0f}" if known >= 1000 else f"{known:.3g}"
+
+
+def effort_table(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup | None:
+    """What each arm's search did: trials by how they ended, epochs, time."""
+    rows = []
+    for cell in verdict["cells"]:
+        for arm in cells.ARMS:
+            tried = cells.rows(trials, cell["cell"], arm)
+            if len(tried):
+                states = list(tried["state"])
+                counts = [states.count(state) for state in (COMPLETE, PRUNED, FAIL)]
+                rows.append([cells.label(cell["cell"]), arm_name(arm), len(states), *counts, *_spent(tried)])
+    columns = ["cell", "arm", "trials", "to the end", "stopped early", "failed", "epochs", "training time"]
+    return table("What the search did, by arm", columns, rows) if rows else None
+
+
+def _spent(tried: pd.DataFrame) -> list[str]:
+    epochs = [value for value in map(finite, tried.get("epochs", [])) if value is not None]
+    seconds = [value for value in map(finite, tried.get("seconds", [])) if value is not None]
+    return [f"{sum(epochs):,.0f}", duration(sum(seconds) if seconds else None)]
+
+
+def class_table(verdict: Mapping[str, Any]) -> Markup | None:
+    """Gain of every class in every cell, coloured like the heat map."""
+    found = [cell for cell in verdict["cells"] if all(cell[arm] and cell[arm][names.PER_CLASS] for arm in cells.ARMS)]
+    counts = {len(cell[arm][names.PER_CLASS]) for cell in found for arm in cells.ARMS}
+    if len(counts) != 1:
+        return None
+    called = verdict["facts"].get("classes")
+    count = counts.pop()
+    classes = called if isinstance(called, list) and len(called) == count else list(range(count))
+    gains = [_class_gains(cell) for cell in found]
+    limit = max((abs(value) for column in gains for value in column if value is not None), default=0.0) or 1.0
+    rows = [[name, *(_shaded(column[place], limit) for column in gains)] for place, name in enumerate(classes)]
+    caption = "Gain of each class in points, distilled − scratch, mean over the repeats"  # noqa: RUF001
+    drawn = table(caption, ["class", *(cells.label(cell["cell"]) for cell in found)], rows, class_="shaded")
+    return drawn if count <= SHOWN_CLASSES else el("details", el("summary", f"All {count} classes"), drawn)
+
+
+def _class_gains(cell: Mapping[str, Any]) -> list[float | None]:
+    pairs = zip(cell[DISTILLED][names.PER_CLASS], cell[SCRATCH][names.PER_CLASS], strict=True)
+    return [one - other if one is not None and other is not None else None for one, other in pairs]
+
+
+def _shaded(gain: float | None, limit: float) -> Markup:
+    return el("span", words.points(gain), class_=f"tile {shade(gain, limit)}")
+
+
+def facts_table(verdict: Mapping[str, Any]) -> Markup:
+    """What was run, a fact a row; facts that hold a mapping take a line an entry."""
+    left_out = ("classes", "phases", "notes", "command")
+    teacher = {key: value for key, value in verdict["teacher"].items() if isinstance(value, str | int | float)}
+    facts = {
+        key: value for key, value in verdict["facts"].items() if key not in left_out and value not in (None, {}, [])
+    }
+    rows = [[_said(key), _fact(key, value)] for key, value in ({"teacher": teacher} | facts).items() if value]
+    return table("What was run", ["fact", "value"], rows, class_="facts")
+
+
+def _said(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _fact(key: str, value: Any) -> Markup:
+    if isinstance(value, Mapping):
+        pairs = ([el("dt", _said(str(name))), el("dd", _fact(str(name), one))] for name, one in value.items())
+        return el("dl", *(part for pair in pairs for part in pair))
+    known = finite(value)
+    if known is not None and key.endswith("seconds"):
+        return safe(duration(known))
+    if known is not None and key in ("started", "ended"):
+        return safe(f"{pd.Timestamp(known, unit='s'):%Y-%m-%d %H:%M:%S} UTC")
+    if known is not None:
+        return safe(svg.number(known) if isinstance(value, float) else f"{value:,}" if value >= 10000 else value)
+    return safe(cells.text(value))

@@ -1,0 +1,7 @@
+"""MLflow: the only place that knows it. See `Tracker`; nothing here imports mlflow before its thread needs it."""
+
+from tune_kd.tracking.runs import PARENT
+from tune_kd.tracking.tracker import SearchInfo, SearchStatus, Tracker, TrialState
+from tune_kd.tracking.writer import Outcome
+
+__all__ = ["PARENT", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "TrialState"]

@@ -1,0 +1,237 @@
+"""What a search tells MLflow. Every call returns at once, and saying a thing twice is the same as saying it once."""
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from tune_kd import names
+from tune_kd.errors import InputError
+from tune_kd.tracking import champion
+from tune_kd.tracking.address import redact, resolve
+from tune_kd.tracking.runs import PARENT, RUNNING, Runs
+from tune_kd.tracking.spool import Event, Spool, State, load
+from tune_kd.tracking.writer import Outcome, Writer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+MAX_PARAM: Final = 500
+MAX_TAG: Final = 5000
+INTERRUPTED: Final = "INTERRUPTED"
+TAG_DIVERGED: Final = "diverged"
+TAG_NOTE: Final = "mlflow.note.content"
+TAG_COMMIT: Final = "mlflow.source.git.commit"
+
+TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
+SearchStatus = Literal["FINISHED", "FAILED", "KILLED"]
+_STATUS: Final[Mapping[str, str]] = {names.COMPLETE: "FINISHED", names.PRUNED: "FINISHED", names.FAIL: "FAILED"}
+
+
+@dataclass(frozen=True)
+class SearchInfo:
+    """What stands on the parent run. `id` is unique for ever; `digests` are the splits', by role."""
+
+    id: str
+    name: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    dataset: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    commit: str = ""
+
+
+class Tracker:
+    """One search's line to MLflow. After a resume, telling it the whole ledger again fills gaps and nothing else."""
+
+    def __init__(self, search: SearchInfo, spool: Spool, runs: Runs, writer: Writer) -> None:
+        self._search = search
+        self._spool = spool
+        self._runs = runs
+        self._writer = writer
+        self._told: dict[str, dict[int, set[str]]] = {}
+        self._ended: set[str] = set()
+        self._verdict: tuple[int, Mapping[str, float]] = (-1, {})
+        for line, _ in spool.lines():
+            event = Event.of(line)
+            if event:
+                self._remember(event)
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        uri: str | None,
+        experiment: str,
+        search: SearchInfo,
+        spool: Path,
+        on_run_id: Callable[[str, str], None] = lambda key, run_id: None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> "Tracker":
+        """Both callbacks are called from the writer's thread. An address that cannot be right is an InputError."""
+        address = resolve(uri)
+        events = Spool(spool)
+        state = load(spool) or State(search.id, experiment, address.shown)
+        if state.search != search.id:
+            events.close()
+            raise InputError(f"{spool} is of the search '{state.search}', not of '{search.id}'. Give another --out.")
+        state = State(search.id, experiment, address.shown, state.delivered)
+        events.save(state)
+        runs = Runs(address, experiment, search.id, spool, on_run_id)
+        writer = Writer(events, runs, state, say)
+        tracker = cls(search, events, runs, writer)
+        tracker._begin()
+        writer.start()
+        return tracker
+
+    @property
+    def problem(self) -> str:
+        """Why the store takes nothing at the moment, or nothing."""
+        return self._writer.problem
+
+    @property
+    def run_ids(self) -> Mapping[str, str]:
+        """The MLflow runs known so far, by key."""
+        return dict(self._runs.ids)
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """None until the store has answered."""
+        return self._runs.ids.get(PARENT)
+
+    @property
+    def look(self) -> str:
+        """How to look at the search: a command, or a page on a server."""
+        return self._runs.address.look(self._runs.experiment_id, self.parent_run_id or "")
+
+    def trial_started(self, key: str, *, name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
+        """A new run, or the same one going on after a resume. `params` are only what the search varies."""
+        if key in self._ended:
+            return
+        now = {**tags, names.TAG_STATE: RUNNING}
+        if key in self._told:
+            self._tell(Event(key, time.time(), status=RUNNING, tags=_tags(now)))
+        else:
+            short, long = _params(params)
+            self._tell(Event(key, time.time(), name=name, status=RUNNING, params=short, texts=long, tags=_tags(now)))
+
+    def metrics(self, key: str, values: Mapping[str, float], step: int, at: float) -> None:
+        """The first value of a metric at a step counts: an epoch done again after a crash is not a second point."""
+        if key in self._ended:
+            return
+        told = self._told[key].get(step, ())
+        new = {name: float(value) for name, value in values.items() if name not in told}
+        finite = {name: value for name, value in new.items() if math.isfinite(value)}
+        bad = next((name for name in new if name not in finite), None)
+        tags = {TAG_DIVERGED: f"{bad} is {new[bad]} at step {step}"} if bad else {}
+        if new:
+            self._tell(Event(key, at, step=step, metrics=finite, tags=tags))
+
+    def tags(self, key: str, tags: Mapping[str, str]) -> None:
+        self._tell(Event(key, time.time(), tags=_tags(tags)))
+
+    def trial_ended(
+        self, key: str, *, state: TrialState, stop_reason: str, ended: float, metrics: Mapping[str, float]
+    ) -> None:
+        """Metrics of the whole trial stand at its last step."""
+        if key in self._ended:
+            return
+        self.metrics(key, metrics, max(self._told[key], default=0), ended)
+        reason = {names.TAG_STOP_REASON: stop_reason} if stop_reason else {}
+        self._tell(Event(key, ended, status=_STATUS[state], tags=_tags({names.TAG_STATE: state, **reason})))
+
+    def register_champion(
+        self, module: "torch.nn.Module", *, name: str, example: "np.ndarray[Any, Any]", note: str = ""
+    ) -> None:
+        """Register the winner. `example` are images as the module takes them; takes seconds (torch.export)."""
+        folder = self._spool.folder / "champion"
+        champion.pack(module, example, folder)
+        about = {
+            "name": re.sub(r"[/:'\"]+", "-", name),
+            "digest": champion.digest(folder),
+            "folder": folder.name,
+            "note": redact(note),
+        }
+        self._tell(Event(PARENT, time.time(), champion=about))
+
+    def finish(
+        self,
+        *,
+        status: SearchStatus,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Sequence[Path],
+        seconds: float = 15.0,
+    ) -> Outcome:
+        """Close the search's runs, a trial that was still going as KILLED, and wait so long for the store.
+
+        A folder among the artifacts keeps its name. What cannot be delivered stays on disk (`python -m
+        tune_kd.tracking`).
+        """
+        now = time.time()
+        for key in self._told.keys() - {PARENT}:
+            self._tell(Event(key, now, status="KILLED", tags={names.TAG_STATE: INTERRUPTED}))
+        step, last = self._verdict
+        values = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if values and values != last:
+            self._tell(Event(PARENT, now, step=step + 1, metrics=values))
+        files = [os.path.relpath(path, self._spool.folder) for path in artifacts]
+        self._tell(Event(PARENT, now, status=status, tags=_tags(tags), files=files))
+        outcome = self._writer.close(seconds)
+        self._spool.close()
+        return outcome
+
+    def _begin(self) -> None:
+        """The parent run; for a search that goes on, the same one is RUNNING again."""
+        search = self._search
+        short, long = _params(search.params)
+        tags = {**search.tags, TAG_NOTE: search.note, TAG_COMMIT: search.commit}
+        self._tell(
+            Event(
+                PARENT,
+                time.time(),
+                name="" if PARENT in self._told else search.name,
+                status=RUNNING,
+                params=short,
+                texts=long,
+                tags=_tags({name: value for name, value in tags.items() if value}),
+                datasets=[(search.dataset, digest, role) for role, digest in search.digests.items()],
+            )
+        )
+
+    def _tell(self, event: Event) -> None:
+        self._spool.add(event)
+        self._remember(event)
+        self._writer.notify()
+
+    def _remember(self, event: Event) -> None:
+        if event.key == PARENT and event.metrics:
+            self._verdict = event.step, event.metrics
+        if event.key != PARENT and event.status in _STATUS.values():
+            self._ended.add(event.key)
+            self._told.pop(event.key, None)
+        elif event.key not in self._ended:
+            told = self._told.setdefault(event.key, {})
+            if event.metrics:
+                told.setdefault(event.step, set()).update(event.metrics)
+
+
+def _params(params: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:
+    """Values that MLflow's tables can hold, and as files the full text of those that had to be cut."""
+    full = {name: redact(str(value)) for name, value in params.items()}
+    long = {f"params/{name}.txt": value for name, value in full.items() if len(value) > MAX_PARAM}
+    return {name: _cut(value, MAX_PARAM) for name, value in full.items()}, long
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: _cut(redact(str(value)), MAX_TAG) for name, value in tags.items()}
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

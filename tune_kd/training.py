@@ -1,0 +1,247 @@
+"""One student, one configuration, one seed: trains epoch by epoch and reports once an epoch.
+
+Knows neither Ray nor MLflow. Every epoch's randomness comes from (seed, epoch) alone, so a training that goes on from a
+checkpoint sees the same images in the same order as one that was never interrupted.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tune_kd import checkpoint, measures, names
+from tune_kd.data.views import Views
+from tune_kd.distill.logits import LossParts, loss_parts
+from tune_kd.models import build
+from tune_kd.space.schema import Train
+from tune_kd.space.study import Study
+
+Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Logits for (image numbers, view numbers, the pictures themselves before normalisation)."""
+
+EVALUATION_BATCH = 512
+
+
+class Diverged(Exception):
+    """The loss is no longer a number; the message says in which epoch."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images of a search on one device; everything else is numbers into them."""
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device) -> "Images":
+        return Images(self.images.to(device), self.labels.to(device), self.mean, self.std, self.classes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train and how far: `until` may be a rung before the last epoch."""
+
+    settings: Study
+    train: Tensor
+    validation: Tensor
+    seed: int
+    until: int
+    reported: int = 0
+    deadline: float = math.inf
+
+
+def derive(*parts: object) -> int:
+    """A seed that depends on all of `parts` and nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
+
+
+def normalise(pictures: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """0…255 to what a model reads: (x/255 - mean) / std per channel."""
+    shape = (1, -1, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], device=pictures.device).view(shape)
+    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pictures.device).view(shape)
+    return torch.addcmul(offset, pictures.float(), scale)
+
+
+def train(
+    job: Job, data: Images, teacher: Teacher | None, report: Callable[[dict[str, float]], None], saved: Path
+) -> nn.Module | None:
+    """Trains from `saved` (or from scratch) up to `job.until`, reporting every epoch not yet reported.
+
+    Returns the model with the weights of its best validation epoch, or None when the deadline came first.
+    """
+    settings = job.settings
+    torch.manual_seed(derive(job.seed, "weights"))
+    model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
+    optimizer = make_optimizer(model, settings.train)
+    state = _resume(saved, model, optimizer)
+    for metrics in state["history"][job.reported :]:
+        report(metrics)
+    for epoch in range(len(state["history"]) + 1, job.until + 1):
+        started = time.perf_counter()
+        metrics = _epoch(model, optimizer, job, data, teacher, epoch)
+        if metrics is None:
+            return None
+        metrics |= validate(model, data, job.validation)
+        metrics[names.SECONDS] = time.perf_counter() - started
+        if not state["history"] or metrics[names.VAL_ACCURACY] > max(m[names.VAL_ACCURACY] for m in state["history"]):
+            state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        state["history"].append(metrics)
+        # Saved before it is reported: a report that is lost with its process is repeated from here, not trained again.
+        checkpoint.save(saved, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        if epoch > job.reported:
+            report(metrics)
+    model.load_state_dict(state["best"])
+    return model
+
+
+def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    if not saved.exists():
+        return {"history": [], "best": {}}
+    state = checkpoint.load(saved)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return {"history": state["history"], "best": state["best"]}
+
+
+def _epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, job: Job, data: Images, teacher: Teacher | None, epoch: int
+) -> dict[str, float] | None:
+    """One pass over the training images; None when the deadline cuts it short."""
+    settings = job.settings
+    views = Views.of(settings.augment, settings.seed)
+    generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
+    torch.manual_seed(derive(job.seed, "dropout", epoch))
+    rate = learning_rate(settings.train, epoch, settings.budget.epochs)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    model.train()
+    started = time.perf_counter()
+    device = data.images.device
+    totals = torch.zeros(3, device=device)
+    seen = 0
+    for index in batches(job.train, settings.train, generator):
+        if time.time() > job.deadline:
+            return None
+        view = views.draw(len(index), generator).to(device)
+        index = index.to(device)
+        pictures = views.render(data.images[index], index, view)
+        guide = teacher(index, view, pictures) if teacher else None
+        logits = model(normalise(pictures, data.mean, data.std))
+        parts = loss_parts(logits, data.labels[index], guide, settings.kd, settings.train.label_smoothing, epoch)
+        optimizer.zero_grad(set_to_none=True)
+        parts.total.backward()
+        optimizer.step()
+        totals += torch.stack([parts.total.detach(), parts.ce.detach(), parts.kd.detach()]) * len(index)
+        seen += len(index)
+    return _training_metrics(totals / seen, parts, epoch, rate, seen / (time.perf_counter() - started))
+
+
+def _training_metrics(means: Tensor, parts: LossParts, epoch: int, rate: float, speed: float) -> dict[str, float]:
+    total, hard, soft = means.tolist()
+    if not math.isfinite(total):
+        raise Diverged(f"the training loss became {total} in epoch {epoch}")
+    return {
+        names.EPOCH: epoch,
+        names.TRAIN_LOSS: total,
+        names.LOSS_CE: hard,
+        names.LOSS_KD: soft,
+        names.WEIGHT_CE: float(parts.weight_ce),
+        names.WEIGHT_KD: float(parts.weight_kd),
+        names.LEARNING_RATE: rate,
+        names.IMAGES_PER_SECOND: speed,
+    }
+
+
+def batches(train: Tensor, settings: Train, generator: torch.Generator) -> Iterator[Tensor]:
+    """Shuffled image numbers, `batch_size` at a time; `epoch_images` repeats or cuts the pass to that many images."""
+    wanted = settings.epoch_images or len(train)
+    passes = [train[torch.randperm(len(train), generator=generator)] for _ in range(-(-wanted // len(train)))]
+    order = torch.cat(passes)[:wanted]
+    for batch in order.split(settings.batch_size):
+        # Batch normalisation cannot take a single image; the next shuffle brings it back.
+        if len(batch) > 1 or len(order) == 1:
+            yield batch
+
+
+def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
+    if settings.optimizer == "sgd":
+        # Nesterov momentum is defined only where there is momentum.
+        nesterov = settings.nesterov and settings.momentum > 0
+        return torch.optim.SGD(
+            model.parameters(), settings.lr, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
+        )
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
+    """The rate of one epoch (counted from 1) in a training planned for `epochs`."""
+    if epoch <= settings.warmup_epochs:
+        return settings.lr * epoch / (settings.warmup_epochs + 1)
+    done = epoch - 1
+    if settings.schedule == "cosine":
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * done / epochs))
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** (done // settings.step_epochs)
+    if settings.schedule == "milestones":
+        passed = sum(done >= round(share * epochs) for share in settings.milestones)
+        return settings.lr * settings.gamma**passed
+    return settings.lr
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, data: Images, index: Tensor) -> Tensor:
+    """Logits for the images numbered `index`, as they are (no augmentation)."""
+    model.eval()
+    device = data.images.device
+    parts = [
+        model(normalise(data.images[batch.to(device)], data.mean, data.std)).float()
+        for batch in index.split(EVALUATION_BATCH)
+    ]
+    return torch.cat(parts)
+
+
+def validate(model: nn.Module, data: Images, index: Tensor) -> dict[str, float]:
+    """What is reported about the validation images after each epoch."""
+    scores = measures.evaluate(predict(model, data, index), data.labels[index.to(data.labels.device)], data.classes)
+    if not math.isfinite(scores.nll):
+        raise Diverged(f"the validation loss became {scores.nll}")
+    return {
+        names.VAL_ACCURACY: scores.accuracy,
+        names.VAL_LOSS: scores.nll,
+        names.VAL_PRECISION: scores.macro_precision,
+        names.VAL_RECALL: scores.macro_recall,
+    }
+
+
+def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: Tensor | None) -> Mapping[str, Any]:
+    """Everything that is read off the test images, once per model."""
+    logits = predict(model, data, index)
+    scores = measures.evaluate(logits, data.labels[index.to(data.labels.device)], data.classes)
+    agreement = math.nan
+    if teacher_logits is not None:
+        agreement = float((logits.argmax(1) == teacher_logits.to(logits.device).argmax(1)).float().mean())
+    return {
+        names.TEST_ACCURACY: scores.accuracy,
+        names.TEST_NLL: scores.nll,
+        names.TEST_ECE: scores.ece,
+        names.TEST_PRECISION: scores.macro_precision,
+        names.TEST_RECALL: scores.macro_recall,
+        names.TEACHER_AGREEMENT: agreement,
+        names.PER_CLASS: scores.per_class,
+    }

@@ -1,0 +1,87 @@
+"""Who hears what happens in a search: MLflow, and whoever watches."""
+
+import time
+from collections.abc import Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from tune_kd import names
+from tune_kd.plan import label
+from tune_kd.space.study import Study
+from tune_kd.tracking import Tracker, TrialState
+from tune_kd.tuning.ledger import RUN_ID, Entry, Ledger
+
+
+class Audience(Protocol):
+    def started(self, entry: Entry) -> None: ...
+    def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None: ...
+    def paused(self, entry: Entry) -> None: ...
+    def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None: ...
+
+
+class Everyone:
+    """Tells each of several."""
+
+    def __init__(self, listeners: Sequence[Audience]) -> None:
+        self._listeners = listeners
+
+    def started(self, entry: Entry) -> None:
+        for listener in self._listeners:
+            listener.started(entry)
+
+    def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
+        for listener in self._listeners:
+            listener.reported(entry, metrics)
+
+    def paused(self, entry: Entry) -> None:
+        for listener in self._listeners:
+            listener.paused(entry)
+
+    def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.ended(entry, state, reason, results)
+
+
+class Tracked:
+    """Tells MLflow, and writes down in the ledger which of MLflow's runs belongs to which training."""
+
+    def __init__(self, study: Study, tracker: Tracker, ledger: Ledger, run_ids: SimpleQueue[tuple[str, str]]) -> None:
+        self._study = study
+        self._tracker = tracker
+        self._ledger = ledger
+        self._run_ids = run_ids
+        self._entries: dict[str, Entry] = {}
+
+    def started(self, entry: Entry) -> None:
+        self._entries[entry.key] = entry
+        where = label(entry.arm.cell)
+        searched = {key: entry.config[key] for key in self._study.search if key in entry.config}
+        if entry.arm.name == names.SCRATCH:
+            searched = {key: value for key, value in searched.items() if not key.startswith("kd.")}
+        self._tracker.trial_started(
+            entry.key,
+            name=" · ".join(part for part in (entry.key.replace("-", " "), where, entry.arm.name) if part),
+            params=searched,
+            tags={names.TAG_ARM: entry.arm.name, names.TAG_CELL: where, names.TAG_KIND: entry.key.partition("-")[0]},
+        )
+
+    def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
+        values = {key: value for key, value in metrics.items() if key in names.REPORTED}
+        self._tracker.metrics(entry.key, values, int(metrics[names.EPOCH]), time.time())
+
+    def paused(self, entry: Entry) -> None:
+        self.note_run_ids()
+
+    def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None:
+        scores = {key: value for key, value in results.items() if isinstance(value, int | float)}
+        self._tracker.trial_ended(entry.key, state=state, stop_reason=reason, ended=time.time(), metrics=scores)
+
+    def note_run_ids(self) -> None:
+        """MLflow gives a run its id some time after we have begun it; the ledger has one writer, and that is us."""
+        while True:
+            try:
+                key, run_id = self._run_ids.get_nowait()
+            except Empty:
+                return
+            if key in self._entries:
+                self._ledger.note(self._entries.pop(key), RUN_ID, run_id)

@@ -1,0 +1,212 @@
+"""The one record of a search: an Optuna storage with a study per arm and one for the finals.
+
+A suggestion is in it before its training starts, a report before anything else hears of it. Whatever the search needs
+to go on after a kill is read back from here.
+"""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from tune_kd import names
+from tune_kd.plan import Arm, Plan
+from tune_kd.space.schema import TrialConfig
+from tune_kd.space.study import Study, grid_points, suggest
+from tune_kd.training import derive
+from tune_kd.tuning.ladder import Ladder
+from tune_kd.tuning.ledger_file import LedgerFile
+from tune_kd.tuning.sampling import sampler
+
+NUMBER, CONFIG, RUN_ID, SECONDS, REASON, RESULT, ATTEMPTS = (
+    "number",
+    "config",
+    "mlflow_run_id",
+    "seconds",
+    names.STOP_REASON,
+    "result",
+    "attempts",
+)
+ARM, REPEAT, SEARCH = "arm", "repeat", "search_id"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One training: a trial of an arm, or one of its finals. `id` is Optuna's, unique in the ledger."""
+
+    id: int
+    arm: Arm
+    number: int
+    """Its number in its own Optuna study, which is what the ladder counts by."""
+    serial: int
+    """Its number in the whole search, which is what people see."""
+    config: TrialConfig
+    seed: int
+    final: bool
+
+    @property
+    def key(self) -> str:
+        return f"{'final' if self.final else 'trial'}-{self.serial}"
+
+
+class Ledger:
+    def __init__(self, path: Path, plan: Plan, search: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._file = LedgerFile(path)
+        self._storage = JournalStorage(self._file)
+        self._plan = plan
+        self._known = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
+        self._arms = [
+            self._open(f"{search} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms
+        ]
+        self._finals = self._open(f"{search} | finals", {SEARCH: uuid.uuid4().hex})
+        for arm, study in zip(plan.arms, self._arms, strict=True):
+            self._queue_settings(arm, study)
+        self._serial = sum(1 for arm in plan.arms for _ in self.entries(arm))
+
+    def _open(self, name: str, attributes: Mapping[str, Any]) -> optuna.Study:
+        """The Optuna study of that name, made with its attributes where the ledger is new."""
+        if name in self._known:
+            study = optuna.load_study(study_name=name, storage=self._storage)
+            self._clear_half_asked(study)
+            return study
+        study = optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
+        return study
+
+    def _clear_half_asked(self, study: optuna.Study) -> None:
+        """A trial cut off while it was being asked for is no trial; a setting it had taken is queued again."""
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if CONFIG not in trial.user_attrs:
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                if "fixed_params" in trial.system_attrs:
+                    study.enqueue_trial(trial.system_attrs["fixed_params"])
+
+    def _queue_settings(self, arm: Arm, study: optuna.Study) -> None:
+        """What is tried before Optuna is asked: the study's published settings, then the points of its grid."""
+        own = self._plan.study
+        searched = [key for key in own.search if not (arm.name == names.SCRATCH and key.startswith("kd."))]
+        first = [{key: value for key, value in point.items() if key in searched} for point in own.first]
+        points = [point for point in first if point] + [dict(point) for point in grid_points(own, arm.name) if point]
+        known = len(study.get_trials(deepcopy=False))
+        for point in points[known : own.budget.trials]:
+            study.enqueue_trial(point)
+
+    @property
+    def search_id(self) -> str:
+        """Names this search for ever, whatever it is called."""
+        return str(self._finals.user_attrs[SEARCH])
+
+    # Asking and telling.
+
+    def ask(self, arm: Arm) -> Entry:
+        """A new trial of an arm, suggested by Optuna and written down before it is returned."""
+        study = self._arms[arm.number]
+        budget = self._plan.study.budget
+        asked = sum(1 for _ in self.entries(arm))
+        study.sampler = sampler(budget.sampler, derive(self._plan.study.seed, arm.key, asked) % 2**32, budget.trials)
+        trial = study.ask()
+        config = suggest(self._plan.study, arm.name, arm.cell, trial)
+        trial.set_user_attr(NUMBER, self._serial)
+        trial.set_user_attr(CONFIG, json.dumps(config))
+        self._serial += 1
+        return self._entry(arm, self._storage.get_trial(trial._trial_id))
+
+    def ask_final(self, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
+        trial = self._finals.ask()
+        for key, value in ((ARM, arm.number), (REPEAT, repeat), (CONFIG, json.dumps(config))):
+            trial.set_user_attr(key, value)
+        return self._final(self._storage.get_trial(trial._trial_id))
+
+    def report(self, entry: Entry, epoch: int, value: float) -> None:
+        self._storage.set_trial_intermediate_value(entry.id, epoch, value)
+
+    def note(self, entry: Entry, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(entry.id, key, value)
+
+    def finish(self, entry: Entry, state: str, reason: str = "", value: float | None = None) -> None:
+        if reason:
+            self.note(entry, REASON, reason)
+        values = [value] if value is not None else None
+        self._storage.set_trial_state_values(entry.id, TrialState[state], values)
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    # Reading back.
+
+    def record(self, entry: Entry) -> FrozenTrial:
+        return self._storage.get_trial(entry.id)
+
+    def entries(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
+        """The arm's trials in the order they were asked for."""
+        for trial in self._arms[arm.number].get_trials(deepcopy=False):
+            if CONFIG in trial.user_attrs:
+                yield self._entry(arm, trial), trial
+
+    def finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
+        for trial in self._finals.get_trials(deepcopy=False):
+            if CONFIG in trial.user_attrs:
+                yield self._final(trial), trial
+
+    def ladder(self, arm: Arm) -> Ladder:
+        """Where the arm stands, rebuilt from its reports in the order in which they can have come."""
+        study = self._plan.study
+        budget = study.budget
+        ladder = Ladder(
+            study.rungs(), budget.reduction, budget.trials, study.complete(), budget.early_stopping == "stop"
+        )
+        for entry, trial in self.entries(arm):
+            ladder.asked(entry.number)
+            for epoch, value in sorted(trial.intermediate_values.items()):
+                ladder.reported(entry.number, epoch, value)
+            if trial.state.is_finished():
+                ladder.finished(entry.number)
+        return ladder
+
+    def best(self, arm: Arm) -> tuple[Entry, FrozenTrial] | None:
+        """The configuration that goes to the finals: trained furthest, then the best on validation images."""
+        reported = [(entry, trial) for entry, trial in self.entries(arm) if trial.intermediate_values]
+        usable = [(entry, trial) for entry, trial in reported if trial.state != TrialState.FAIL]
+        if not usable:
+            return None
+        return max(usable, key=lambda pair: (max(pair[1].intermediate_values), best_value(pair[1]), -pair[0].number))
+
+    def hopeless(self) -> Counter[tuple[str, str]]:
+        """Arms of which every trial failed, and how often for which reason."""
+        reasons: Counter[tuple[str, str]] = Counter()
+        for arm in self._plan.arms:
+            trials = [trial for _, trial in self.entries(arm)]
+            if trials and all(trial.state == TrialState.FAIL for trial in trials):
+                reasons.update((arm.key, trial.user_attrs.get(REASON, "unknown")) for trial in trials)
+        return reasons
+
+    def _entry(self, arm: Arm, trial: FrozenTrial) -> Entry:
+        serial = trial.user_attrs[NUMBER]
+        config = json.loads(trial.user_attrs[CONFIG])
+        seed = derive(self._plan.study.seed, "trial", serial) % 2**31
+        return Entry(trial._trial_id, arm, trial.number, serial, config, seed, final=False)
+
+    def _final(self, trial: FrozenTrial) -> Entry:
+        attributes = trial.user_attrs
+        seed = final_seed(self._plan.study, attributes[REPEAT])
+        arm = self._plan.arms[attributes[ARM]]
+        config = json.loads(attributes[CONFIG])
+        return Entry(trial._trial_id, arm, trial.number, trial.number, config, seed, final=True)
+
+
+def final_seed(study: Study, repeat: int) -> int:
+    """The same for both arms of a cell: that is what pairs them."""
+    return derive(study.seed, "final", repeat) % 2**31
+
+
+def best_value(trial: FrozenTrial) -> float:
+    return max(trial.intermediate_values.values())

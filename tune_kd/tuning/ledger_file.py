@@ -1,0 +1,74 @@
+"""Optuna's journal as one append-only file with one writer: the search that holds the result folder.
+
+Optuna's own backend takes a lock file for every write (which a killed process leaves behind for 30 s) and waits for the
+disk each time. Here a write is one append; the disk is waited for once a second, and a line cut short by a kill is
+dropped at the next start. optuna-dashboard reads the file as it is.
+"""
+
+import json
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import BaseJournalBackend
+
+from tune_kd.errors import TuneKDError
+
+SYNC_SECONDS = 1.0
+
+
+class LedgerFile(BaseJournalBackend):
+    def __init__(self, path: Path) -> None:
+        _drop_torn_line(path)
+        self._file = path.open("a+b")
+        self._offsets = [0]
+        self._synced = time.monotonic()
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        known = min(log_number_from, len(self._offsets) - 1)
+        self._file.seek(self._offsets[known])
+        for number, line in enumerate(self._file, start=known):
+            if number + 1 == len(self._offsets):
+                self._offsets.append(self._offsets[-1] + len(line))
+            if number >= log_number_from:
+                yield json.loads(line)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._file.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
+        self._file.flush()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Waits until everything written has reached the disk."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cuts off a last line that was never finished; refuses a file that is not a ledger at all."""
+    path.touch()
+    with path.open("r+b") as file:
+        first = file.readline()
+        if first.endswith(b"\n"):
+            try:
+                if "op_code" not in json.loads(first):
+                    raise ValueError
+            except (ValueError, TypeError) as error:
+                raise TuneKDError(
+                    f"{path}: this is not a ledger of tune_kd, and it is left as it is. Give another --out or --name."
+                ) from error
+        size = file.seek(0, os.SEEK_END)
+        kept = size
+        while kept > 0:
+            start = max(0, kept - 4096)
+            file.seek(start)
+            end = file.read(kept - start).rfind(b"\n")
+            if end >= 0:
+                kept = start + end + 1
+                break
+            kept = start
+        if kept != size:
+            file.truncate(kept)

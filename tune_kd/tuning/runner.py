@@ -1,0 +1,78 @@
+"""Runs a conductor's legs on Ray Tune, in processes that are used again and again."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Read by ray.tune when it is imported. Files per trial, snapshots of Tune's state and its own Ctrl-C are not wanted:
+# the ledger has everything, and nothing is to wait for a disk.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "1000000")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+
+from tune_kd.errors import InputError
+from tune_kd.tuning.conductor import Conductor
+from tune_kd.tuning.resources import Share, slots
+from tune_kd.tuning.searcher import LegSearcher
+from tune_kd.tuning.trial import run
+
+
+def connect(address: str | None) -> None:
+    """Joins the cluster at `address`, or starts Ray on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address is None else None,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({first}). Start one with `ray start --head`, give the "
+            "address that it prints, or leave --address out to run on this machine."
+        ) from error
+
+
+def conduct(
+    conductor: Conductor, material: ray.ObjectRef[Any], share: Share, checkpoints: Path, interrupted: Callable[[], bool]
+) -> None:
+    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
+    if slots(share) == 0:
+        raise InputError(
+            f"resources: no machine of this Ray has room for a trial with {share.request()}. It has "
+            f"{ {key: value for key, value in ray.cluster_resources().items() if key in ('CPU', 'GPU')} }."
+        )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    searcher = LegSearcher(conductor, partial(slots, share), interrupted, checkpoints)
+    scratch = tempfile.mkdtemp(prefix="tune_kd-")
+    try:
+        tune.Tuner(
+            tune.with_resources(partial(_trial, material=material), share.request()),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=_one_folder
+            ),
+            run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trial(config: dict[str, Any], material: ray.ObjectRef[Any]) -> dict[str, Any]:
+    return run(config, material, tune.report)
+
+
+def _one_folder(trial: Any) -> str:
+    """Tune wants a folder for each trial; ours write nothing there, so one serves all."""
+    return "trial"

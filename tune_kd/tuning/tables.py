@@ -1,0 +1,84 @@
+"""The ledger as the tables that everything after the search is computed from."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial
+
+from tune_kd import names
+from tune_kd.plan import Plan
+from tune_kd.tuning.ledger import RESULT, RUN_ID, SECONDS, Entry, Ledger, best_value
+
+
+def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.DataFrame:
+    """A row a trial; `sizes` has the parameter count of each student."""
+    rows = [
+        {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial)}
+        | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
+        | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
+        | {names.PARAMETERS: sizes[entry.config["student.model"]]}
+        | _settings(arm.cell, entry.config)
+        for arm in plan.arms
+        for entry, trial in ledger.entries(arm)
+    ]
+    columns = ["number", "arm", "state", names.STOP_REASON, "epochs", "value", "seconds", "seed", RUN_ID, "curve"]
+    return _frame(sorted(rows, key=lambda row: row["number"]), columns)
+
+
+def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
+    """A row a final; one that serves as control of several cells stands in each of them."""
+    rows = [
+        {"arm": entry.arm.name, **_common(entry, trial)}
+        | {names.VAL_ACCURACY: best_value(trial)}
+        | dict(trial.user_attrs[RESULT])
+        | _settings(cell, entry.config)
+        for entry, trial in ledger.finals()
+        if RESULT in trial.user_attrs
+        for cell in _cells_of(plan, entry)
+    ]
+    return _frame(rows, ["arm", "seed", names.TEST_ACCURACY, names.VAL_ACCURACY])
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Whole or not at all."""
+    unfinished = path.with_suffix(".part")
+    table.to_parquet(unfinished, index=False)
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _cells_of(plan: Plan, entry: Entry) -> Iterator[Mapping[str, Any]]:
+    return (cell for cell in plan.cells if plan.arm(cell, entry.arm.name) == entry.arm)
+
+
+def _common(entry: Entry, trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "epochs": len(trial.intermediate_values),
+        "seconds": float(trial.user_attrs.get(SECONDS, 0.0)),
+        "seed": entry.seed,
+        RUN_ID: trial.user_attrs.get(RUN_ID, ""),
+        "curve": [value for _, value in sorted(trial.intermediate_values.items())],
+        "started": trial.datetime_start.timestamp() if trial.datetime_start else float("nan"),
+        "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else float("nan"),
+    }
+
+
+def _settings(cell: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {names.CELL_PREFIX + key: level for key, level in cell.items()} | {
+        names.CONFIG_PREFIX + key: value for key, value in config.items()
+    }
+
+
+def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    """A table whose columns each have one type: where a setting mixes numbers and words, it is words."""
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    for column in table.columns:
+        if len({type(value) for value in table[column].dropna()} - {int, float}) and column.startswith(
+            (names.CELL_PREFIX, names.CONFIG_PREFIX)
+        ):
+            table[column] = table[column].map(lambda value: None if value is None else str(value))
+    return table

@@ -1,0 +1,67 @@
+"""Makes the teacher where the machines for it are: in a process of Ray's, with all of a GPU or all the processors."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from tune_kd import teacher
+from tune_kd.errors import TuneKDError
+from tune_kd.preparation import Prepared
+from tune_kd.space.study import Study
+from tune_kd.training import Images
+from tune_kd.tuning.workbench import as_tensor
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Taught:
+    teacher: teacher.Teacher
+    facts: dict[str, Any]
+
+
+class Maker:
+    def __init__(self) -> None:
+        self._heard: list[dict[str, float]] = []
+
+    def make(self, study: Study, prepared: Prepared, saved: Path) -> Taught:
+        # Nothing else runs meanwhile, so the teacher may have every processor.
+        torch.set_num_threads(os.cpu_count() or 1)
+        splits = prepared.splits
+        device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
+        images = Images(
+            as_tensor(splits.images), as_tensor(splits.labels), prepared.mean, prepared.std, len(splits.classes)
+        ).to(device)
+        validation, test = as_tensor(splits.validation), as_tensor(splits.test)
+        made = teacher.make(study, images, as_tensor(splits.teacher), validation, saved, self._heard.append)
+        return Taught(made, teacher.facts(made, images, validation, test))
+
+    def heard(self, start: int) -> list[dict[str, float]]:
+        """Reports since the one numbered `start`."""
+        return self._heard[start:]
+
+
+def teach(
+    study: Study, prepared: ray.ObjectRef[Any], saved: Path, gpu: bool, report: Callable[[dict[str, float]], None]
+) -> Taught:
+    """Trains or loads the teacher, telling `report` of each of its epochs."""
+    maker: Any = ray.remote(Maker).options(num_cpus=1, num_gpus=1 if gpu else 0, max_concurrency=2).remote()
+    taught = maker.make.remote(study, prepared, saved)
+    told = 0
+    while not ray.wait([taught], timeout=POLL_SECONDS)[0]:
+        for metrics in ray.get(maker.heard.remote(told)):
+            told += 1
+            report(metrics)
+    try:
+        result: Taught = ray.get(taught)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TuneKDError):
+            raise error.cause from None
+        raise TuneKDError(f"the teacher could not be made: {error.cause!r}") from error
+    ray.kill(maker)
+    return result

@@ -1,0 +1,94 @@
+"""The Ray Tune trial function: takes one training up to its next rung, in a process that many trials use in turn.
+
+Imports neither torchvision nor mlflow: they would cost every worker seconds.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from torch import nn
+
+from tune_kd import checkpoint, measures, names
+from tune_kd.data.splits import student_indices
+from tune_kd.data.views import Views
+from tune_kd.space.study import Study, resolve
+from tune_kd.teacher import Guide
+from tune_kd.training import Diverged, Job, test_scores, train
+from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
+from tune_kd.tuning.ledger import RESULT
+from tune_kd.tuning.workbench import Workbench, as_tensor, workbench
+
+LATENCY_REPEATS = 50
+
+
+@dataclass(frozen=True)
+class Order:
+    """A leg as it travels to the worker."""
+
+    config: Mapping[str, Any]
+    arm: str
+    seed: int
+    until: int
+    reported: int
+    deadline: float
+    saved: str
+    final: bool
+
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
+    """One leg. Whatever goes wrong in the training comes back as words; only a dying process is Ray's to notice."""
+    order: Order = config["order"]
+    try:
+        return _leg(order, material, report)
+    except Diverged as error:
+        return {OUTCOME: DIVERGED, MESSAGE: str(error)}
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return {OUTCOME: FAILED, MESSAGE: f"{type(error).__name__} in {where}: {error}"}
+
+
+def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
+    bench = workbench(reference)
+    material, data = bench.material, bench.images
+    study = resolve(material.study, dict(order.config))
+    guide = None
+    if order.arm == names.DISTILLED and material.teacher is not None and study.kd.alpha > 0:
+        views = Views.of(study.augment, study.seed)
+        guide = Guide.of(material.teacher, data, material.splits.digests["images"], views)
+    chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
+    validation = as_tensor(material.splits.validation)
+    job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)
+    model = train(job, data, guide, report, Path(order.saved))
+    if model is None:
+        return {OUTCOME: OUT_OF_TIME}
+    if not order.final:
+        return {OUTCOME: OK}
+    # As text, because Tune flattens what is nested.
+    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, study, Path(order.saved)))}
+
+
+def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: Path) -> dict[str, Any]:
+    """The one place where a student meets the test images."""
+    data = bench.images
+    scores = test_scores(model, data, as_tensor(bench.material.splits.test), bench.teacher_on_test)
+    single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
+    many, many_p95 = measures.latency_ms(model, data.shape, study.train.batch_size, repeats=LATENCY_REPEATS // 5)
+    checkpoint.save(saved.with_suffix(".best"), dict(model.state_dict()))
+    return dict(scores) | {
+        names.PARAMETERS: measures.parameter_count(model),
+        names.SIZE_MB: measures.size_mb(model),
+        names.MACS: measures.macs(model, data.shape),
+        names.LATENCY_1_MS: single,
+        names.LATENCY_1_P95_MS: single_p95,
+        names.LATENCY_N_MS: many,
+        names.LATENCY_N_P95_MS: many_p95,
+    }
