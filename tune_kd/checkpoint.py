@@ -1,6 +1,5 @@
 """Files of weights and training state: written whole or not at all, and read without running anything in them."""
 
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,9 +22,7 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with unfinished.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+            torch.save(state, file)  # not synced: what a power cut takes is trained again, and an epoch can be short
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def _cells_table(todo: Plan, prepared: Prepared) -> Table:
 def _images(study: Study, cell: plan.Cell, prepared: Prepared) -> list[int]:
     """How many images students of the cell may see; several where sources or sizes are searched."""
 
-    def choices(key: str) -> tuple[object, ...]:
+    def choices(key: str) -> tuple[Any, ...]:
         return (cell[key],) if key in cell else levels(study, key)
 
     weight = study.data.weight or (0.5 if "data.weight" in study.search else None)

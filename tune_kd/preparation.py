@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def check(plan: Plan, prepared: Prepared) -> None:
             )
 
 
-def levels(study: Study, key: str) -> tuple[object, ...]:
+def levels(study: Study, key: str) -> tuple[Any, ...]:
     """The values that a key takes somewhere in the study, as far as they can be listed."""
     if key in study.conditions:
         return study.conditions[key]

@@ -26,7 +26,7 @@ from tune_kd.live import View
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study
-from tune_kd.tracking import SearchInfo, SearchStatus, Tracker
+from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
 from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
@@ -184,7 +184,7 @@ class Session:
 
     # What is said.
 
-    def _show(self, verdict: Mapping[str, Any], tracker: Tracker, outcome: Any) -> None:
+    def _show(self, verdict: Mapping[str, Any], tracker: Tracker, outcome: Outcome) -> None:
         columns, rows = summary.terminal_table(verdict)
         table = Table(*columns, header_style="bold")
         for row in rows:
@@ -197,8 +197,11 @@ class Session:
         self._console.print(f"MLflow      {escape(tracker.look)}")
         again = shlex.quote(str(self._folder / names.STUDY_FILE))
         self._console.print(f"run again   python -m tune_kd.search {again}")
-        if outcome.undelivered:
-            self._console.print(f"[yellow]note:[/] {escape(outcome.message)}")
+        if outcome.waiting:
+            self._console.print(
+                f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). They wait on "
+                f"disk; this delivers them: {escape(outcome.command)}"
+            )
 
     def _failures(self, ledger: Ledger) -> int:
         """An arm of which nothing could be trained is a failure of the search, and its reasons are counted."""

@@ -181,7 +181,7 @@ def test_downloaded_cifar_gets_a_root() -> None:
 def test_a_study_travels_to_workers_and_never_changes(study: Study) -> None:
     assert pickle.loads(pickle.dumps(study)) == study
     with pytest.raises(ValueError, match="frozen"):
-        study.seed = 5  # type: ignore[misc]
+        study.seed = 5
 
 
 def test_reading_a_study_needs_no_heavy_library() -> None:

@@ -37,7 +37,7 @@ trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
 )
 marks = st.sampled_from([*"[]{}:-'\"#&*!|>%@`\t\n \x00,?~", "\\U99999999", "é"]) | st.text(max_size=3)
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def study_or_message(text: str, overrides: Sequence[str] = ()) -> None:
@@ -83,7 +83,8 @@ def domains(draw: st.DrawFn, key: str) -> Any:
         return {kind: [low / 100, high / 100]}
     if key == "kd.method":
         return draw(st.sampled_from(["kd", {"choice": ["kd", "dkd"]}, {"grid": ["dist", "dkd"]}]))
-    step = draw(st.sampled_from([{}, {"step": 1}, {"step": 7}, {"log": True}]))
+    options: list[dict[str, Any]] = [{}, {"step": 1}, {"step": 7}, {"log": True}]
+    step = draw(st.sampled_from(options))
     return draw(st.sampled_from([{"int": [low, high], **step}, {"choice": [low, high]}, low]))
 
 
@@ -104,7 +105,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
         "train": {"lr": draw(st.floats(1e-300, 1e300)), "weight_decay": draw(st.floats(0, 1))},
         "conditions": {key: levels[key] for key in order[varied:] if key in levels},
         "search": search,
-        "budget": {"trials": draw(st.integers(4, 10**6)), "epochs": draw(st.integers(1, 10**9))},
+        "budget": {"trials": draw(st.integers(8, 10**6)), "epochs": draw(st.integers(1, 10**9))},
     }
 
 

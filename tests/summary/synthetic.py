@@ -142,7 +142,7 @@ def _trial(
 
 
 def _columns(cell: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    columns: dict[str, Any] = {names.CELL_PREFIX + key: value for key, value in cell.items()}
+    columns: dict[str, Any] = {names.CELL_PREFIX + key: str(value) for key, value in cell.items()}
     everything = {"kd.alpha": math.nan, "kd.temperature": math.nan, "train.batch_size": 64, **config}
     return columns | {names.CONFIG_PREFIX + key: value for key, value in everything.items()}
 
@@ -156,7 +156,7 @@ def finals_of(plan: Plan, trials: pd.DataFrame) -> pd.DataFrame:
         for arm in _arms(plan):
             of_arm = trials["arm"] == arm
             for key, value in cell.items():
-                of_arm &= trials[names.CELL_PREFIX + key] == value
+                of_arm &= trials[names.CELL_PREFIX + key] == str(value)
             best = trials[of_arm & (trials["state"] == names.COMPLETE)].sort_values("value").iloc[-1]
             for repeat in range(plan.repeats):
                 accuracy = _level(plan, cell, arm) - 0.01 + luck[repeat] + random.normal(0, plan.noise)

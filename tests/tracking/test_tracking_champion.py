@@ -63,7 +63,7 @@ def test_the_winner_loads_by_its_alias_in_a_process_without_this_package(
     ]
     assert client.get_model_version_by_alias("a study", "champion").version == 1
     assert len(client.search_logged_models([parent.info.experiment_id])) == 1
-    folder = tmp_path / "out" / "tracking" / "champion"
+    (folder,) = (tmp_path / "out" / "tracking").glob("champion-*")
     assert {"MLmodel", "input_example.json", "requirements.txt"} <= {path.name for path in folder.iterdir()}
     assert "signature" in (folder / "MLmodel").read_text()
 

@@ -2,9 +2,9 @@
 
 A file name in CIFAR-10's batches begins with that word: `felis_catus_s_000123.png`. Each class has 12 to 84 of them.
 Put in alphabetical order and cut into four runs of about equal size (20 to 31 % of a class), they make the sources
-`words1` to `words4`: disjoint, all ten classes in each, and truly different pictures, as most kindred words stand together.
-Airplanes: airbuses, airliners, attack aircraft | biplanes to fighters | jetliners, jumbo jets, monoplanes | stealth
-bombers and fighters, twinjets. `data.source=all` is all 50,000. CIFAR-100 is one source, `train`.
+`words1` to `words4`: disjoint, all ten classes in each, and truly different pictures, as kindred words mostly stand
+together. Airplanes: airbuses, airliners, attack aircraft | biplanes to fighters | jetliners, jumbo jets, monoplanes |
+stealth bombers and fighters, twinjets. `data.source=all` is all 50,000. CIFAR-100 is one source, `train`.
 """
 
 import re

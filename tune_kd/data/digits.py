@@ -75,11 +75,14 @@ def _pose(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         return rng.uniform(low, high, (count, 1, 1)).astype(np.float32)
 
     def wobble(along: Floats) -> Floats:
-        return pick(-0.1, 0.1) * np.sin((pick(0.5, 1.2) * along + pick(0, 1)) * np.float32(2 * np.pi))
+        wave: Floats = np.sin((pick(0.5, 1.2) * along + pick(0, 1)) * np.float32(2 * np.pi))
+        return pick(-0.1, 0.1) * wave
 
     x, y = x - pick(-0.1, 0.1), y - pick(-0.04, 0.04)
     angle = pick(-0.25, 0.25)
-    x, y = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    cosine: Floats = np.cos(angle)
+    sine: Floats = np.sin(angle)
+    x, y = cosine * x + sine * y, cosine * y - sine * x
     x = x + pick(-0.25, 0.25) * y
     x, y = x + wobble(y), y + wobble(x)
     half = np.float32(0.5)
@@ -94,19 +97,21 @@ def _sample(glyphs: Floats, chosen: tuple[npt.NDArray[np.int64], ...], x: Floats
     font, stroke, label = (index[:, None, None] for index in chosen)
 
     def at(down: int, across: int) -> Floats:
-        ink: Floats = glyphs[font, stroke, label, top + down, left + across]
-        return ink
+        corner: Floats = glyphs[font, stroke, label, top + down, left + across]
+        return corner
 
-    upper = at(0, 0) * (1 - right_share) + at(0, 1) * right_share
-    lower = at(1, 0) * (1 - right_share) + at(1, 1) * right_share
-    return upper * (1 - low_share) + lower * low_share
+    upper: Floats = at(0, 0) * (1 - right_share) + at(0, 1) * right_share
+    lower: Floats = at(1, 0) * (1 - right_share) + at(1, 1) * right_share
+    ink: Floats = upper * (1 - low_share) + lower * low_share
+    return ink
 
 
 def _blurred(ink: Floats) -> Floats:
     """A 3x3 mean: ink spreads a little, lone specks go."""
     padded = np.pad(ink, ((0, 0), (1, 1), (1, 1)))
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9
+    mean: Floats = (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
+    return mean
 
 
 def _glyphs() -> Floats:

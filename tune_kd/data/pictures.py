@@ -24,12 +24,14 @@ def decode(raw: bytes, size: int) -> Images:
     try:
         with Image.open(BytesIO(raw), formats=_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise Unreadable(f"{image.width}x{image.height} is more than {MAX_PIXELS:,} pixels")
+                raise Unreadable(f"more than {MAX_PIXELS:,} pixels")
             image.draft("RGB", (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
             image.load()
             square = ImageOps.fit(_rgb(_upright(image)), (size, size), Image.Resampling.BICUBIC)
     except Unreadable:
         raise
+    except Image.DecompressionBombError:
+        raise Unreadable(f"more than {MAX_PIXELS:,} pixels") from None
     except PIL.UnidentifiedImageError:
         raise Unreadable("no image format that Pillow reads") from None
     except Exception as error:  # Pillow's readers raise almost anything on damaged bytes

@@ -115,4 +115,5 @@ def _colour(images: Tensor, chances: Tensor) -> Tensor:
     level = pictures.mean(dim=(1, 2, 3), keepdim=True)
     pictures = level + (pictures - level) * contrast
     grey = pictures.mean(dim=1, keepdim=True)
-    return (grey + (pictures - grey) * saturation).clamp(0, 255)
+    coloured: Tensor = grey + (pictures - grey) * saturation
+    return coloured.clamp(0, 255)

@@ -113,8 +113,9 @@ def _parse(text: str, where: str) -> Any:
         json.dumps(value, ensure_ascii=False).encode()
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        advice = "Look at the indentation (spaces, no tabs), colons, brackets and quotes there."
-        raise InputError(f"{where}{line}: cannot be read as YAML: {error.problem}. {advice}") from None
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        advice = error.note or "Look at the indentation (spaces, no tabs), colons, brackets and quotes there."
+        raise InputError(f"{where}{line}: cannot be read as YAML: {what}. {advice}") from None
     except (yaml.YAMLError, ValueError, OverflowError):
         # Characters that YAML does not allow; an escape such as "\UFFFFFFFF" gets past PyYAML as a ValueError.
         raise InputError(f"{where}: cannot be read as YAML: a character that it does not allow. Take it out.") from None
@@ -226,9 +227,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-            _refuse("an alias (*name) or a tag (!name) has no place in a study, write the value out", event)
+            _refuse("an alias (*name) or a tag (!name) has no place in a study", "Write the value out.", event)
         if self.depth == MAX_DEPTH:
-            _refuse("too many levels inside each other", event)
+            _refuse("too many levels inside each other", "A study needs five at most.", event)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -242,9 +243,12 @@ class _Loader(yaml.SafeLoader):
         entries: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_document(key_node)
-            if not isinstance(key, str) or key in entries:
-                what = "stands here twice" if isinstance(key, str) else "is not text"
-                _refuse(f"the key {show(key)} {what}", key_node)
+            if not isinstance(key, str):
+                _refuse(
+                    f"the key {show(key)} is not text", "Put it in quotes, or write the key that you mean.", key_node
+                )
+            if key in entries:
+                _refuse(f"the key {show(key)} stands here twice", "Keep one.", key_node)
             entries[key] = self.construct_document(value_node)
         return entries
 
@@ -264,5 +268,5 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def _refuse(what: str, place: Any) -> NoReturn:
-    raise yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark)
+def _refuse(what: str, advice: str, place: Any) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark, note=advice)

@@ -288,10 +288,10 @@ def check_key(key: str, at: str, value: object) -> None:
 
 def read_values(key: str, raw: Any, at: str) -> tuple[Any, ...]:
     """A list of different values, each one that the key allows."""
+    if raw is None or raw in ((), []):
+        fail(at, f"empty. Name at least one value: {allowed_for(key)}.", raw)
     if not isinstance(raw, list | tuple):
         fail(at, f"must be a list. Write [{show(raw)}] for one value.", raw)
-    if not raw:
-        fail(at, f"an empty list. Name at least one value: {allowed_for(key)}.", raw)
     values, problems = [], []
     for item in raw:
         try:

@@ -66,7 +66,7 @@ def _rooted(data: schema.Data) -> schema.Data:
         return data
     if data.dataset == "folder" or not data.download:
         way = "" if data.dataset == "folder" else ", or data.download: true where there is a network"
-        fail("data.root", f"missing: {data.dataset} needs the folder that holds its images. Set data.root{way}.")
+        fail("data.root", f"missing. The images of {data.dataset} are read from a folder. Set data.root to it{way}.")
     return data.model_copy(update={"root": DOWNLOAD_ROOT})
 
 

@@ -138,7 +138,7 @@ def _observed(frame: pd.DataFrame, factors: Iterable[str]) -> list[Cell]:
     columns = [CELL_PREFIX + factor for factor in factors]
     if frame.empty or not columns or not set(columns) <= set(frame.columns):
         return []
-    rows = frame[columns].itertuples(index=False, name=None)
+    rows = frame[columns].drop_duplicates().itertuples(index=False, name=None)
     return [dict(zip(factors, map(plain, row), strict=True)) for row in rows]
 
 
@@ -146,11 +146,17 @@ def rows(frame: pd.DataFrame, cell: Mapping[str, Any], arm: str) -> pd.DataFrame
     """The rows of one arm of one cell."""
     if frame.empty or "arm" not in frame:
         return frame.iloc[:0]
-    chosen = frame["arm"] == arm
+    found = frame[frame["arm"] == arm]
     for key, value in cell.items():
-        if CELL_PREFIX + key in frame:
-            chosen &= frame[CELL_PREFIX + key].map(text) == text(value)
-    return frame[chosen]
+        if CELL_PREFIX + key in found:
+            found = found[_is_level(found[CELL_PREFIX + key], text(value))]
+    return found
+
+
+def _is_level(column: pd.Series, level: str) -> Any:
+    """Which rows have a level; each of a column's few values is compared once, not each of its many rows."""
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    return np.array([text(value) == level for value in values], dtype=bool)[codes]
 
 
 def config_of(row: Mapping[Any, Any], arm: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _evaluate(tried: pd.DataFrame, scores: Sequence[float], keys: Sequence[str])
     study = _study(tried, scores, varied)
     evaluators = {
         "PED-ANOVA": optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25),
-        "fANOVA": optuna.importance.FanovaImportanceEvaluator(seed=0),
+        "fANOVA": optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

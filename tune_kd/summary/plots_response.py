@@ -105,7 +105,7 @@ def _dot(row: Row, one: Arm, place: tuple[float, float], step: int, keys: Sequen
 
 def _ramp(low: float, high: float, right: float) -> Markup:
     """The colours' scale, above the plot."""
-    end = right - 48
+    end = right - 56
     boxes = [svg.rect(end - 9 * (9 - step), 13, 9, 9, f"s{step}", rx=0) for step in range(9)]
     least = svg.text(end - 86, 22, words.percent(low), anchor="end", class_="tick")
     return join([*boxes, least, svg.text(end + 5, 22, f"{words.percent(high)} %", class_="tick")])
@@ -129,7 +129,7 @@ def _importance(name: str, one: Mapping[str, Any], width: int) -> Markup:
             bar = svg.rect(10, y, max(scale(shares[key]) - 10, 1), 9, f"part-{kind} c-{one['arm']}")
             number = svg.text(max(scale(shares[key]), 11) + 6, y + 8.5, f"{100 * shares[key]:.0f} %", class_="tick")
             body += [svg.point(f"{cells.name(key)}\n{way}: {shares[key]:.0%}", bar), number]
-            y += 12
+            y += 14
         y += 6
     said = [
         f"{way}: {', '.join(f'{cells.name(key)} {shares[key]:.0%}' for key in keys)}" for way, shares in ways.items()

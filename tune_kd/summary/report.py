@@ -102,20 +102,22 @@ def _header(verdict: Mapping[str, Any], study: Mapping[str, Any], links: Markup)
 
 def _numbers(verdict: Mapping[str, Any]) -> Markup:
     """The few figures that say how large the study was."""
-    teacher, counts, facts = verdict["teacher"], verdict["counts"], verdict["facts"]
+    teacher, counts = verdict["teacher"], verdict["counts"]
+    accuracy, seconds = finite(teacher.get("test_accuracy")), finite(verdict["facts"].get("wall_seconds"))
     finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
-    ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early" + (
-        f", {counts['fail']} failed" if counts["fail"] else ""
-    )
-    found = [
-        ("Teacher on test images", f"{words.percent(teacher.get('test_accuracy'))} %", str(teacher.get("model") or ""))
-        if teacher.get("test_accuracy") is not None else None,
-        ("Trials", f"{counts['trials']:,}", ended),
-        ("Finals", f"{finals:,}", "retrained and tested once"),
-        ("Time", plots_time.duration(finite(facts.get("wall_seconds"))), "on the clock") if finite(facts.get("wall_seconds")) else None,
-    ]  # fmt: skip
-    tiles = (el("div", el("dt", one[0]), el("dd", one[1], el("small", one[2]))) for one in found if one)
+    failed = f", {counts['fail']} failed" if counts["fail"] else ""
+    ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"
+    tiles = [_tile("Trials", f"{counts['trials']:,}", ended), _tile("Finals", f"{finals:,}", "retrained, tested once")]
+    if accuracy is not None:
+        name = str(teacher.get("model") or "")
+        tiles.insert(0, _tile("Teacher on test images", f"{words.percent(accuracy)} %", name))
+    if seconds is not None:
+        tiles.append(_tile("Time", plots_time.duration(seconds), "on the clock"))
     return el("dl", *tiles, class_="numbers")
+
+
+def _tile(name: str, value: str, note: str) -> Markup:
+    return el("div", el("dt", name), el("dd", value, el("small", note)))
 
 
 def _verdict(verdict: Mapping[str, Any]) -> Markup:
@@ -173,7 +175,8 @@ def _saved(verdict: Mapping[str, Any], trials: pd.DataFrame) -> str:
     if "epochs" not in trials or trials.empty or not verdict["counts"]["complete"]:
         return ""
     trained, full = float(trials["epochs"].sum()), float(trials["epochs"].max()) * len(trials)
-    return f"Trials trained {trained:,.0f} of {full:,.0f} epochs ({trained / full:.0%}) that all of them together would have taken."
+    share = f"{trained:,.0f} of {full:,.0f} epochs, {trained / full:.0%}"
+    return f"Early stopping: trials trained {share} of what all of them together would have taken."
 
 
 def _run(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> Markup:

@@ -26,7 +26,8 @@ SCRIPT: Final = """
     place(x, y);
   };
   const middle = mark => {
-    const box = (mark.querySelector(".end,.cross,.mean,.trial,.mark,.tile,.bar,.part-full") ?? mark).getBoundingClientRect();
+    const shape = mark.querySelector(".end,.cross,.mean,.trial,.mark,.tile,.bar,.part-full") ?? mark;
+    const box = shape.getBoundingClientRect();
     return [box.left + box.width / 2, box.top + box.height / 2];
   };
   document.addEventListener("pointermove", event => {

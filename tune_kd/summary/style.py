@@ -1,8 +1,8 @@
-"""The report's style sheet: colours as variables for light and dark, then type, layout, tables, charts, print."""
+"""The report's style sheet: colours as variables for light and dark, type, layout, tables, charts, phone, print."""
 
 from typing import Final
 
-SERIF: Final = 'Charter,"Bitstream Charter","Iowan Old Style","Source Serif 4",Cambria,Georgia,"Liberation Serif",serif'  # headings
+SERIF: Final = 'Charter,"Bitstream Charter","Iowan Old Style",Cambria,Georgia,"Liberation Serif",serif'
 SANS: Final = '-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
 MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace'
 
@@ -98,10 +98,11 @@ color:var(--paper);border-radius:7px;padding:8px 11px;font-size:13px;line-height
 TABLES: Final = """
 .scroll{overflow-x:auto;margin-top:20px;background:var(--card);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:collapse;width:100%;font-size:14.5px;line-height:1.4}
-caption{text-align:left;font-size:13.5px;padding:14px 16px 6px}
+caption{text-align:left;font-size:13.5px;padding:14px 16px 6px;position:sticky;left:0;max-width:calc(100vw - 36px)}
 th,td{text-align:left;padding:9px 14px;vertical-align:baseline;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--soft);font-weight:500;font-size:13px;vertical-align:bottom}
 tbody th{font-weight:600}
+tbody th,thead th:first-child{position:sticky;left:0;background:var(--card)}
 tbody th,td{white-space:nowrap}
 th:first-child{padding-left:16px}
 td:last-child{white-space:normal}
@@ -178,7 +179,11 @@ figure{padding:14px 12px 12px}
 .stack td{display:grid;grid-template-columns:126px 1fr;gap:0 12px}
 .stack td::before{content:attr(data-label);color:var(--soft);font-size:13.5px}
 .stack td>*{grid-column:2;justify-self:start}
-.verdict td:last-child{min-width:0}}
+.verdict td:last-child{min-width:0}
+tbody th{white-space:normal;min-width:8.5em}
+.w460 svg text{font-size:16px}
+.w460 svg .tick,.w460 svg .title,.w460 svg .small{font-size:15px}
+.w460 svg .big{font-size:22px}}
 """
 
 PRINT: Final = """
@@ -192,7 +197,9 @@ nav,.tip{display:none}
 section{padding-top:24px}
 h2,h3,h4,.legend,caption{break-after:avoid}
 tr,li{break-inside:avoid}
-.scroll{overflow:visible}
+.scroll{overflow:visible;break-inside:avoid}
+section>p{break-after:avoid}
+td strong{white-space:nowrap}
 table{font-size:8.5pt}
 th,td,tbody th{padding:5px 7px;white-space:normal}
 .many{grid-template-columns:repeat(3,1fr)}

@@ -25,7 +25,7 @@ def arms_of(verdict: Mapping[str, Any], trials: pd.DataFrame) -> list[Arm]:
 
 def records(frame: pd.DataFrame) -> list[Row]:
     """The rows of a table as mappings."""
-    return [row.to_dict() for _, row in frame.iterrows()]
+    return [dict(row) for row in frame.to_dict("records")]
 
 
 def scored(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from tune_kd.summary import cells
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
 
 MINUS: Final = "\N{MINUS SIGN}"
-NARROW: Final = "\N{NO-BREAK SPACE}"
+SPACE: Final = "\N{NO-BREAK SPACE}"
 DASH: Final = "–"  # noqa: RUF001 - the typographic sign for "nothing here"
 
 
@@ -49,10 +49,10 @@ def answer(cell: Mapping[str, Any]) -> str:
     gain, scratch, distilled = cell["gain"], cell[SCRATCH], cell[DISTILLED]
     reason = str(gain["reason"])
     if gain["low"] is None:
-        known = [f"{arm} reached {percent(cell[arm]['mean'])} %" for arm in (DISTILLED, SCRATCH) if cell[arm]]
+        known = [f"{arm} reached {percent(cell[arm]['mean'])}{SPACE}%" for arm in (DISTILLED, SCRATCH) if cell[arm]]
         return f"{reason} ({'; '.join(known)})." if known else f"{reason}."
-    reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % from scratch"
-    between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
+    reached = f"{percent(distilled['mean'])}{SPACE}% distilled against {percent(scratch['mean'])}{SPACE}% from scratch"
+    between = f"95{SPACE}% interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
     return f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_but(cell)}."
 
@@ -67,7 +67,7 @@ def _but(cell: Mapping[str, Any]) -> str:
 
 def _p_clause(p: float | None) -> str:
     shown = p_value(p)
-    return (f"p {shown}" if shown.startswith("<") else f"p = {shown}").replace(" ", NARROW)
+    return (f"p {shown}" if shown.startswith("<") else f"p = {shown}").replace(" ", SPACE)
 
 
 def sentences(verdict: Mapping[str, Any]) -> list[str]:

@@ -52,7 +52,8 @@ class Address:
     def look(self, experiment_id: str, run_id: str) -> str:
         """The command, or the page, that shows a run."""
         if _scheme(self.uri) in SERVERS:
-            return f"{self.shown.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+            page = f"/#/experiments/{experiment_id}/runs/{run_id}" if run_id else ""
+            return self.shown.rstrip("/") + page
         if self.database == Path.cwd() / "mlflow.db" and not Path("mlruns").exists():
             return "mlflow ui"
         return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"

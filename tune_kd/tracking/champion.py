@@ -40,11 +40,12 @@ def pack(module: "torch.nn.Module", example: "np.ndarray[Any, Any]", folder: Pat
     signature = ModelSignature(
         Schema([TensorSpec(float32, (-1, *images.shape[1:]))]), Schema([TensorSpec(float32, (-1, classes))])
     )
-    shutil.rmtree(folder, ignore_errors=True)
+    temporary = folder.with_suffix(".new")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         save_model(
             model,
-            str(folder),
+            str(temporary),
             signature=signature,
             input_example=images,
             pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}"],
@@ -53,11 +54,16 @@ def pack(module: "torch.nn.Module", example: "np.ndarray[Any, Any]", folder: Pat
     except Exception as error:  # torch.export raises many kinds for a user's own model.
         reason = str(error).strip().partition("\n")[0]
         raise TuneKDError(f"The winner cannot be exported for MLflow (torch.export): {reason}") from error
+    temporary.replace(folder)
 
 
-def digest(folder: Path) -> str:
-    """What tells one winner from the next; from the weights' file alone, as MLmodel holds the time."""
-    return hashlib.sha256((folder / "data" / "model.pt2").read_bytes()).hexdigest()[:16]
+def digest(module: "torch.nn.Module") -> str:
+    """What tells one winner from the next: its weights, as the exported files hold the time."""
+    total = hashlib.sha256()
+    for name, values in sorted(module.state_dict().items()):
+        total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        total.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 def register(client: "MlflowClient", experiment_id: str, run_id: str, spool: Path, champion: Mapping[str, str]) -> None:

@@ -1,6 +1,5 @@
 """A quiet connection to an MLflow store, which is created whole or not at all."""
 
-import contextlib
 import logging
 import os
 import re
@@ -43,10 +42,18 @@ def _create(file: Path) -> None:
     try:
         made = SqlAlchemyStore(f"{SQLITE}{temporary}", str(file.parent / "mlartifacts"))  # type: ignore[no-untyped-call]
         made.engine.dispose()
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, file)
+        _appear(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _appear(temporary: Path, file: Path) -> None:
+    """Whoever links first wins. File systems without links get a rename, which is as whole but may replace."""
+    try:
+        os.link(temporary, file)
+    except OSError:
+        if not file.exists():
+            temporary.replace(file)
 
 
 def experiment_id(client: "MlflowClient", name: str, address: Address) -> str:

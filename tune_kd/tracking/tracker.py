@@ -150,14 +150,12 @@ class Tracker:
         self, module: "torch.nn.Module", *, name: str, example: "np.ndarray[Any, Any]", note: str = ""
     ) -> None:
         """Register the winner. `example` are images as the module takes them; takes seconds (torch.export)."""
-        folder = self._spool.folder / "champion"
-        champion.pack(module, example, folder)
-        about = {
-            "name": re.sub(r"[/:'\"]+", "-", name),
-            "digest": champion.digest(folder),
-            "folder": folder.name,
-            "note": redact(note),
-        }
+        digest = champion.digest(module)
+        folder = self._spool.folder / f"champion-{digest}"
+        if not folder.exists():
+            champion.pack(module, example, folder)
+        name = re.sub(r"[/:'\"]+", "-", name)
+        about = {"name": name, "digest": digest, "folder": folder.name, "note": redact(note)}
         self._tell(Event(PARENT, time.time(), champion=about))
 
     def finish(

@@ -138,6 +138,9 @@ def _why(error: BaseException) -> str:
             return "timed out"
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
-        cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, ConnectionError):
+            return str(cause)
+        wrapped = (part for part in cause.args if isinstance(part, BaseException))
+        cause = cause.__cause__ or cause.__context__ or next(wrapped, None)
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return redact(line).removesuffix(".")[:LONGEST_REASON]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from tune_kd.data import digits, sources
+from tune_kd.errors import InputError
+from tune_kd.space.schema import Data
+
+
+def test_both_sources_hold_bytes_of_block_counts() -> None:
+    dataset = sources.load(Data(drawn=100), seed=0)
+    assert dataset.classes == tuple("0123456789")
+    assert {name: source.images.shape for name, source in dataset.sources.items()} == {
+        "scanned": (1797, 1, 8, 8),
+        "drawn": (100, 1, 8, 8),
+    }
+    allowed = np.rint(np.arange(17) * 255 / 16)
+    for source in dataset.sources.values():
+        assert source.images.dtype == np.uint8
+        assert source.labels.dtype == np.int64
+        assert np.isin(source.images, allowed).all()
+        assert not source.images.flags.writeable
+
+
+def test_drawn_digits_depend_on_the_seed_alone() -> None:
+    images, labels = digits.draw(120, seed=3)
+    again, _ = digits.draw(120, seed=3)
+    other, _ = digits.draw(120, seed=4)
+    np.testing.assert_array_equal(images, again)
+    assert (images != other).any(axis=(1, 2, 3)).all()
+    assert np.bincount(labels).tolist() == [12] * 10
+
+
+def test_a_larger_count_only_adds_digits() -> None:
+    np.testing.assert_array_equal(digits.draw(30, seed=0)[0], digits.draw(1500, seed=0)[0][:30])
+
+
+def test_drawn_digits_look_like_the_scanned_ones_but_are_not_the_same_problem() -> None:
+    """The nearest drawn digit names a scanned one far better than chance, far worse than a scanned one does."""
+    images, labels = digits.draw(2000, seed=0)
+    scanned = digits.scanned()
+    assert abs(images.mean() - scanned.images.mean()) < 15
+
+    def nearest(known: np.ndarray, names: np.ndarray) -> float:
+        flat, queries = known.reshape(len(known), -1).astype(float), scanned.images[:400].reshape(400, -1).astype(float)
+        distance = (flat**2).sum(1) - 2 * queries @ flat.T
+        return float((names[distance.argmin(1)] == scanned.labels[:400]).mean())
+
+    assert 0.4 < nearest(images, labels) < 0.85
+    assert nearest(scanned.images[400:], scanned.labels[400:]) > 0.95
+
+
+def test_fonts_without_real_digits_are_left_out() -> None:
+    names = {path.stem for path in digits._font_files()}
+    assert {"DejaVuSans", "STIXGeneral", "cmr10"} <= names
+    assert not names & {"cmsy10", "cmex10", "DejaVuSansDisplay", "LastResortHE-Regular"}
+
+
+@pytest.mark.parametrize(("dataset", "side"), [("digits", 8), ("cifar10", 32)])
+def test_a_size_that_would_change_nothing_is_refused(dataset: str, side: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"data.image_size: 64 .* {dataset} images are {side}x{side}.*data.dataset=folder"
+    ):
+        sources.load(Data(dataset=dataset, image_size=64), seed=0)

@@ -1,0 +1,75 @@
+"""The cache of a teacher's logits: exact, shared, and rebuilt when it is not what it should be."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tune_kd.logit_cache import CacheKey, LogitCache, cache_root
+
+SHAPE = (50, 4, 10)
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
+
+
+def cache(teacher: str = "t") -> LogitCache:
+    found = LogitCache.open(CacheKey(teacher, "images", "views"), SHAPE)
+    assert found is not None
+    return found
+
+
+def places(number: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(number)
+    return random.permutation(50)[:20], random.integers(0, 4, 20)
+
+
+def test_what_is_written_is_read_by_the_next_to_open_it() -> None:
+    index, view = places(0)
+    logits = torch.randn(20, 10).half()
+    assert not cache().read(index, view)[1].any()
+    cache().write(index, view, logits)
+    found, known = cache().read(index, view)
+    assert known.all()
+    assert np.array_equal(found, logits.numpy())
+
+
+def test_another_teacher_has_another_file() -> None:
+    index, view = places(0)
+    cache("one").write(index, view, torch.ones(20, 10).half())
+    assert not cache("two").read(index, view)[1].any()
+
+
+def test_a_truncated_file_is_made_anew() -> None:
+    index, view = places(0)
+    cache().write(index, view, torch.ones(20, 10).half())
+    for path in (cache_root() / "logits").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert not cache().read(index, view)[1].any()
+
+
+def test_a_disk_without_room_means_no_cache() -> None:
+    assert LogitCache.open(CacheKey("t", "i", "v"), (10**9, 162, 1000)) is None
+
+
+def fill(number: int) -> None:
+    index, view = places(number)
+    cache().write(index, view, torch.from_numpy(value_of(index, view)))
+
+
+def value_of(index: np.ndarray, view: np.ndarray) -> np.ndarray:
+    return np.repeat((index * 4 + view)[:, None], 10, axis=1).astype(np.float16)
+
+
+def test_several_processes_fill_it_at_once() -> None:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(fill, range(16))
+    for number in range(16):
+        index, view = places(number)
+        found, known = cache().read(index, view)
+        assert known.all()
+        assert np.array_equal(found, value_of(index, view))

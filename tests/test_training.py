@@ -1,0 +1,156 @@
+"""One student: the same numbers every time, from a checkpoint as from the start, from the cache as from the teacher."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tune_kd import names
+from tune_kd.data.views import Views
+from tune_kd.space.load import load
+from tune_kd.space.study import Study
+from tune_kd.teacher import Guide, Teacher
+from tune_kd.training import Diverged, Images, Job, batches, derive, learning_rate, train
+
+TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
+
+STUDY = """
+study: small
+question: Is it so?
+augment: {kind: crop_flip, pad: 1}
+train: {lr: 0.005, batch_size: 32}
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+budget: {trials: 3, epochs: 6}
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Images:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy((digits.images[:600] * 15.9).astype(np.uint8)).unsqueeze(1)
+    return Images(pixels, torch.from_numpy(digits.target[:600].astype(np.int64)), (0.3,), (0.4,), 10)
+
+
+def study(*settings: str) -> Study:
+    return load(STUDY, settings)
+
+
+def job(settings: Study, until: int = 4, seed: int = 1, reported: int = 0) -> Job:
+    return Job(settings, torch.arange(300), torch.arange(300, 450), seed, until, reported)
+
+
+def curve(settings: Study, data: Images, saved: Path, guide: Guide | None = None, **more: int) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = []
+    train(job(settings, **more), data, guide, rows.append, saved)
+    return [{key: value for key, value in row.items() if key not in TIME} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def teacher(data: Images, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    settings = study("student.model=digits_teacher")
+    model = train(job(settings, until=3), data, None, lambda row: None, tmp_path_factory.mktemp("teacher") / "t.pt")
+    assert model is not None
+    return Teacher("digits_teacher", model.state_dict(), data.mean, data.std, data.shape, 10)
+
+
+def guide(teacher: Teacher, data: Images, settings: Study, images: str) -> Guide:
+    return Guide.of(teacher, data, images, Views.of(settings.augment, settings.seed))
+
+
+def test_the_same_trial_twice_gives_the_same_numbers(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study()
+    first = curve(settings, data, tmp_path / "a.pt", guide(teacher, data, settings, "twice"))
+    # The second finds the cache filled by the first.
+    again = guide(teacher, data, settings, "twice")
+    assert curve(settings, data, tmp_path / "b.pt", again) == first
+    assert again.images_run == 0
+    assert curve(settings, data, tmp_path / "c.pt", guide(teacher, data, settings, "twice"), seed=2) != first
+
+
+@pytest.mark.parametrize("kind", ["none", "crop_flip", "rotation"])
+def test_cached_and_online_teacher_give_the_same_curve(
+    data: Images, teacher: Teacher, tmp_path: Path, kind: str
+) -> None:
+    settings = study(f"augment.kind={kind}")
+    cached = curve(settings, data, tmp_path / "cached.pt", guide(teacher, data, settings, f"parity {kind}"))
+    online = curve(settings, data, tmp_path / "online.pt", Guide(teacher, None, torch.device("cpu")))
+    assert cached == online
+    assert cached != curve(settings, data, tmp_path / "alone.pt")
+
+
+def test_going_on_from_a_checkpoint_changes_nothing(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study("train.optimizer=sgd", "train.lr=0.05", "train.schedule=cosine")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "resume"))
+    parts = tmp_path / "parts.pt"
+    first = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=2)
+    rest = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=4, reported=2)
+    assert first + rest == whole
+
+
+def test_a_report_lost_with_its_process_is_repeated_and_not_trained_again(data: Images, tmp_path: Path) -> None:
+    saved = tmp_path / "lost.pt"
+    whole = curve(study(), data, saved)
+    before = saved.stat().st_mtime_ns
+    assert curve(study(), data, saved, reported=2) == whole[2:]
+    assert saved.stat().st_mtime_ns == before
+
+
+def test_the_returned_model_is_that_of_the_best_epoch(data: Images, tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    model = train(job(study("train.lr=0.02"), until=6), data, None, rows.append, tmp_path / "best.pt")
+    assert model is not None
+    from tune_kd.training import validate
+
+    best = max(row[names.VAL_ACCURACY] for row in rows)
+    assert validate(model, data, torch.arange(300, 450))[names.VAL_ACCURACY] == best
+
+
+def test_loss_parts_add_up_by_name(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study("kd.alpha=0.3", "kd.temperature=2")
+    for row in curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "sum"), until=2):
+        total = row[names.WEIGHT_CE] * row[names.LOSS_CE] + row[names.WEIGHT_KD] * row[names.LOSS_KD]
+        assert row[names.TRAIN_LOSS] == pytest.approx(total, rel=1e-4)
+        assert (row[names.WEIGHT_CE], row[names.WEIGHT_KD]) == (0.7, 0.3)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(data: Images, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"epoch \d|validation loss"):
+        curve(study("train.optimizer=sgd", "train.lr=1e30"), data, tmp_path / "diverged.pt")
+
+
+def test_the_deadline_ends_a_training_within_its_epoch(data: Images, tmp_path: Path) -> None:
+    late = Job(study(), torch.arange(300), torch.arange(300, 450), 1, 4, deadline=0.0)
+    assert train(late, data, None, lambda row: None, tmp_path / "late.pt") is None
+
+
+def test_an_epoch_shows_each_image_once_unless_it_is_told_how_many() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.arange(100, 133)
+    once = torch.cat(list(batches(images, study("train.batch_size=8").train, generator)))
+    assert len(once) == 32  # the last batch would be a single image
+    assert len(set(once.tolist())) == 32
+    more = torch.cat(list(batches(images, study("train.epoch_images=80").train, generator)))
+    assert len(more) == 80
+    assert torch.bincount(more - 100).max() == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["train.schedule=constant"], {1: 0.1, 30: 0.1}),
+        (["train.schedule=step", "train.step_epochs=10", "train.gamma=0.5"], {1: 0.1, 10: 0.1, 11: 0.05, 21: 0.025}),
+        (["train.schedule=cosine"], {1: 0.1, 16: 0.05}),
+        (["train.schedule=milestones"], {1: 0.1, 19: 0.1, 20: 0.01, 30: 0.0001}),
+        (["train.warmup_epochs=4"], {1: 0.02, 4: 0.08, 5: 0.1}),
+    ],
+)
+def test_learning_rates(settings: list[str], wanted: dict[int, float]) -> None:
+    rates = study("train.lr=0.1", *settings).train
+    assert {epoch: pytest.approx(learning_rate(rates, epoch, 30)) for epoch in wanted} == wanted
+
+
+def test_seeds_differ_by_what_they_are_for() -> None:
+    assert len({derive(0, "trial", k) for k in range(100)} | {derive(0, "final", 0), derive(1, "trial", 0)}) == 102

@@ -1,0 +1,187 @@
+"""What is trained when, and what the ledger says of it, without Ray."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.played import Play
+from tune_kd import names
+from tune_kd.tuning.conductor import MOST_ATTEMPTS, Leg
+from tune_kd.tuning.ledger import best_value
+
+
+def test_a_whole_search(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.run()
+    states = Counter((arm, state) for arm, _, state in play.states())
+    for arm in play.plan.arms:
+        assert states[arm.key, names.COMPLETE] >= 3
+        assert states[arm.key, names.COMPLETE] + states[arm.key, names.PRUNED] == 9
+    finals = list(play.ledger.finals())
+    assert len(finals) == play.plan.finals == 8
+    assert all(trial.state.name == names.COMPLETE for _, trial in finals)
+
+
+def test_finals_train_the_best_configuration_of_their_arm_on_paired_seeds(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.run()
+    seeds: dict[str, list[int]] = {}
+    for entry, _ in play.ledger.finals():
+        complete = [t for t in play.ledger.entries(entry.arm) if t[1].state.name == names.COMPLETE]
+        assert entry.config == max(complete, key=lambda pair: best_value(pair[1]))[0].config
+        seeds.setdefault(entry.arm.key, []).append(entry.seed)
+    assert len({tuple(found) for found in seeds.values()}) == 1
+    assert len(set(next(iter(seeds.values())))) == 2
+
+
+def test_the_scratch_arm_neither_searches_nor_uses_distillation(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.run()
+    scratch = next(arm for arm in play.plan.arms if arm.name == names.SCRATCH)
+    for _, trial in play.ledger.entries(scratch):
+        assert set(trial.params) == {"train.lr"}
+
+
+def test_published_settings_come_first_in_both_arms(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.run(legs=4)
+    assert [config["train.lr"] for arm in play.plan.arms for config in [first_config(play, arm.number)]] == [0.01] * 4
+    assert first_config(play, 0)["kd.alpha"] == 0.9
+
+
+def first_config(play: Play, arm: int) -> dict[str, float]:
+    return next(entry.config for entry, _ in play.ledger.entries(play.plan.arms[arm]))
+
+
+def test_arms_take_turns(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.run(legs=8)
+    assert Counter(arm for arm, _, _ in play.states()) == {arm.key: 2 for arm in play.plan.arms}
+
+
+def test_the_same_seed_suggests_the_same(tmp_path: Path) -> None:
+    first, again, other = Play(tmp_path / "a"), Play(tmp_path / "b"), Play(tmp_path / "c", "seed=4")
+    for play in (first, again, other):
+        play.run()
+    assert first.configs() == again.configs()
+    assert first.states() == again.states()
+    assert first.configs() != other.configs()
+
+
+@pytest.mark.parametrize("legs", [1, 5, 17, 40, 60])
+def test_a_search_killed_between_legs_ends_like_one_that_was_not(tmp_path: Path, legs: int) -> None:
+    whole = Play(tmp_path / "whole")
+    whole.run()
+    Play(tmp_path / "killed").run(legs=legs)
+    resumed = Play(tmp_path / "killed")
+    resumed.run()
+    assert resumed.configs() == whole.configs()
+    assert resumed.states() == whole.states()
+
+
+def test_a_search_killed_within_a_leg_goes_on_with_that_trial(tmp_path: Path) -> None:
+    play = Play(tmp_path, "budget.first_rung=3")
+    leg = play.conductor.next()
+    assert isinstance(leg, Leg)
+    play.train(leg, epochs=2)
+    resumed = Play(tmp_path, "budget.first_rung=3").conductor.next()
+    assert isinstance(resumed, Leg)
+    assert (resumed.entry.key, resumed.reported, resumed.until) == (leg.entry.key, 2, 3)
+
+
+def test_a_search_killed_while_asking_leaves_no_zombie(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    play.ledger._arms[0].ask()  # as if the process had died before the suggestion was written down
+    again = Play(tmp_path)
+    again.run()
+    whole = Play(tmp_path / "whole")
+    whole.run()
+    assert again.configs() == whole.configs()
+    states = [trial.state.name for study in again.ledger._arms for trial in study.get_trials()]
+    assert "RUNNING" not in states
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    Play(tmp_path).run(legs=6)
+    ledger = tmp_path / names.LEDGER_FILE
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole + b'{"op_code":6,"trial')
+    Play(tmp_path).run(legs=1)
+    assert ledger.read_bytes().startswith(whole + b'{"op_code"')
+    assert b'"trial{' not in ledger.read_bytes()
+
+
+def test_optuna_reads_the_ledger_as_it_is(tmp_path: Path) -> None:
+    import optuna
+
+    play = Play(tmp_path)
+    play.run()
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(tmp_path / names.LEDGER_FILE))
+    )
+    summaries = {s.study_name: s.n_trials for s in optuna.get_all_study_summaries(storage)}
+    assert summaries == {f"played | {arm.key}": 9 for arm in play.plan.arms} | {"played | finals": 8}
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_the_search_goes_on(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    leg = play.conductor.next()
+    assert isinstance(leg, Leg)
+    play.diverge(leg)
+    play.run()
+    entry, trial = next(play.ledger.entries(leg.entry.arm))
+    assert trial.state.name == names.FAIL
+    assert ("ended", entry.key, (names.FAIL, "the training loss became nan in epoch 1")) in play.heard.events
+    assert play.ledger.best(leg.entry.arm)[0].number != entry.number  # type: ignore[index]
+
+
+def test_a_training_whose_process_keeps_dying_is_given_up(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    keys = set()
+    for _ in range(MOST_ATTEMPTS):
+        leg = play.conductor.next()
+        assert isinstance(leg, Leg)
+        keys.add(leg.entry.key)
+        play.conductor.died(leg)
+    assert len(keys) == 1
+    assert play.states()[0][2] == names.FAIL
+
+
+def test_an_arm_in_which_everything_failed_is_hopeless_and_has_no_finals(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    while not isinstance(leg := play.conductor.next(), str):
+        if leg.entry.arm.number == 0:
+            play.diverge(leg)
+        else:
+            play.train(leg)
+    assert list(play.ledger.hopeless().values()) == [9]
+    assert {entry.arm.number for entry, _ in play.ledger.finals()} == {1, 2, 3}
+
+
+def test_when_the_time_is_up_finals_still_follow(tmp_path: Path) -> None:
+    play = Play(tmp_path, "budget.seconds=100")
+    play.run(legs=20)
+    play.conductor._clock = lambda: 1e12  # the wall clock is the one thing that is made up here
+    play.run()
+    assert len(list(play.ledger.finals())) == 8
+    assert {state for _, _, state in play.states()} <= {names.COMPLETE, names.PRUNED}
+    assert len(play.states()) < 36
+
+
+@pytest.mark.parametrize("stopping", ["asha", "stop", "none"])
+def test_every_way_of_stopping_ends_with_several_slots(tmp_path: Path, stopping: str) -> None:
+    play = Play(tmp_path, f"budget.early_stopping={stopping}")
+    play.run(slots=5)
+    states = Counter(state for _, _, state in play.states())
+    assert sum(states.values()) == 36
+    assert (states[names.PRUNED] == 0) == (stopping == "none")
+    assert play.conductor.live == 0
+
+
+def test_a_grid_is_tried_point_by_point(tmp_path: Path) -> None:
+    grid = "search={kd.alpha: {grid: [0.25, 0.75]}, kd.temperature: {grid: [1, 2, 4]}}"
+    play = Play(tmp_path, grid, "first=[]", "budget.trials=6", "budget.early_stopping=none", "conditions=null")
+    play.run()
+    tried = {(e.config["kd.alpha"], e.config["kd.temperature"]) for e, _ in play.ledger.entries(play.plan.arms[0])}
+    assert tried == {(alpha, t) for alpha in (0.25, 0.75) for t in (1, 2, 4)}
