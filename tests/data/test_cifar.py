@@ -32,7 +32,7 @@ def test_groups_are_of_about_equal_size_where_words_are_many() -> None:
 
 
 def test_a_missing_root_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
     for root, place in ((None, tmp_path / "cache"), (str(tmp_path), tmp_path)):
         with pytest.raises(InputError) as caught:
             sources.load(Data(dataset="cifar100", root=root), seed=0)

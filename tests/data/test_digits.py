@@ -57,7 +57,5 @@ def test_fonts_without_real_digits_are_left_out() -> None:
 
 @pytest.mark.parametrize(("dataset", "side"), [("digits", 8), ("cifar10", 32)])
 def test_a_size_that_would_change_nothing_is_refused(dataset: str, side: int) -> None:
-    with pytest.raises(
-        InputError, match=rf"data.image_size: 64 .* {dataset} images are {side}x{side}.*data.dataset=folder"
-    ):
+    with pytest.raises(InputError, match=rf"data.image_size: 64 .* {dataset} images are {side}x{side}.*folder"):
         sources.load(Data(dataset=dataset, image_size=64), seed=0)

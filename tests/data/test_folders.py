@@ -18,7 +18,7 @@ from tune_kd.space.schema import Data
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
 
 
 def png(colour: object, size: tuple[int, int] = (24, 16)) -> bytes:
@@ -97,9 +97,10 @@ def test_names_that_are_no_text_can_be_printed(root: Path) -> None:
     assert "google/cat/\\xfd.png (the file is empty)" in dataset.notes[0]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_what_may_not_be_opened_is_a_note_or_names_the_folder(root: Path) -> None:
     (root / "google" / "cat" / "0.png").chmod(0)
+    if os.access(root / "google" / "cat" / "0.png", os.R_OK):
+        pytest.skip("this user may read anything")
     assert "0.png (cannot be opened: Permission denied)" in load(root).notes[0]
     (root / "google" / "cat").chmod(0)
     try:
@@ -196,7 +197,7 @@ def test_a_root_that_cannot_be_written_uses_the_users_cache(root: Path, tmp_path
     (root / ".tune_kd").write_text("a file where the folder should be")
     first = load(root)
     assert first.notes == ()
-    assert len(list((tmp_path / "cache" / "tune_kd").glob("images-*-32.npz"))) == 1
+    assert len(list((tmp_path / "cache").glob("images-*-32.npz"))) == 1
     np.testing.assert_array_equal(first.sources["bing"].images, load(root).sources["bing"].images)
 
 

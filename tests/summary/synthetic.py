@@ -14,10 +14,16 @@ import yaml
 
 from tune_kd import names
 
+QUESTION = "Does distillation help on real digits when the training images are drawn, or scanned, few or many?"
 TEST_IMAGES = 450
 VALIDATION_IMAGES = 270
 CLASSES = [str(digit) for digit in range(10)]
 QUICKSTART = {"data.source": ["drawn", "scanned"], "data.size": [100, 400]}
+SEARCH = {
+    "kd.alpha": {"uniform": [0.1, 0.95]},
+    "kd.temperature": {"loguniform": [1, 16]},
+    "train.lr": {"loguniform": [1e-4, 1e-2]},
+}
 TRUTH = {
     ("drawn", 100): (0.52, 0.14),
     ("drawn", 400): (0.63, 0.19),
@@ -45,15 +51,15 @@ def study_of(plan: Plan) -> dict[str, Any]:
     """study.yaml."""
     return {
         "name": "quickstart",
-        "question": "Does distillation help on real digits when the training images are drawn, or scanned, few or many?",
+        "question": QUESTION,
         "seed": plan.seed,
         "data": {"dataset": "digits", "evaluate_on": ["scanned"], "teacher_on": ["scanned"]},
         "teacher": {"model": "digits_teacher", "epochs": 20},
         "student": {"model": "digits_student"},
         "conditions": {key: list(values) for key, values in plan.conditions.items()},
-        "search": {"kd.alpha": {"uniform": [0.1, 0.95]}, "kd.temperature": {"loguniform": [1, 16]}, "train.lr": {"loguniform": [1e-4, 1e-2]}},
-        "budget": {"trials": plan.trials, "epochs": plan.epochs, "repeats": plan.repeats, "first_rung": plan.epochs // 9, "reduction": 3},
-    }  # fmt: skip
+        "search": SEARCH,
+        "budget": {"trials": plan.trials, "epochs": plan.epochs, "repeats": plan.repeats, "reduction": 3},
+    }
 
 
 def write_folder(folder: Path, plan: Plan | None = None) -> Path:
@@ -186,14 +192,27 @@ def _final(
 
 
 TEACHER = {
-    "model": "digits_teacher", names.TEST_ACCURACY: 0.9911, names.VAL_ACCURACY: 0.9926, names.PARAMETERS: 98_506, names.SIZE_MB: 0.394,
-    names.MACS: 2_410_000, names.LATENCY_1_MS: 0.19, names.LATENCY_1_P95_MS: 0.24, names.LATENCY_N_MS: 5.1, names.LATENCY_N_P95_MS: 5.6,
-}  # fmt: skip
+    "model": "digits_teacher",
+    names.TEST_ACCURACY: 0.9911,
+    names.VAL_ACCURACY: 0.9926,
+    names.PARAMETERS: 98_506,
+    names.SIZE_MB: 0.394,
+    names.MACS: 2_410_000,
+    names.LATENCY_1_MS: 0.19,
+    names.LATENCY_1_P95_MS: 0.24,
+    names.LATENCY_N_MS: 5.1,
+    names.LATENCY_N_P95_MS: 5.6,
+}
 FACTS = {
-    "seed": 0, "git_commit": "3f1c2ab90d4e5f60718293a4b5c6d7e8f9012345", "batch_size": 64, "classes": CLASSES,
-    "command": "python -m tune_kd.search quickstart --seed 0", "started": 1.79e9, "ended": 1.79e9 + 203.4, "wall_seconds": 203.4,
-    "versions": {"tune_kd": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "ray": "2.60.0", "optuna": "5.0.0", "mlflow": "3.17.2"},
-    "digests": {"images": "9f86d081884c7d65", "teacher": "60303ae22b998861", "validation": "fd61a03af4f77d87", "test": "a4e624d686e03ed2",
-                "student/drawn": "1b4f0e9851971998", "student/scanned": "5feceb66ffc86f38"},
+    "seed": 0,
+    "git_commit": "3f1c2ab90d4e5f60718293a4b5c6d7e8f9012345",
+    "batch_size": 64,
+    "classes": CLASSES,
+    "command": "python -m tune_kd.search quickstart --seed 0",
+    "started": 1.79e9,
+    "ended": 1.79e9 + 203.4,
+    "wall_seconds": 203.4,
+    "versions": {"tune_kd": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "ray": "2.60.0", "optuna": "5.0.0"},
+    "digests": {"images": "9f86d081884c7d65", "teacher": "60303ae22b998861", "test": "a4e624d686e03ed2"},
     "phases": {"data": 4.2, "teacher": 11.8, "teacher's logits": 2.1, "search": 151.0, "finals": 29.6, "report": 4.7},
-}  # fmt: skip
+}

@@ -1,14 +1,13 @@
 """Real MLflow stores. A fresh one costs seconds of migrations, so one is made per session and then copied."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from stores import run_python
+from stores import FirstSearch, ReadRuns, Start, run_python
 
 from tune_kd.tracking import SearchInfo, Tracker
 
@@ -21,17 +20,6 @@ tracker = Tracker.start(uri=None, experiment="first", search=SearchInfo("first",
 outcome = tracker.finish(status="FINISHED", metrics={}, tags={}, artifacts=[], seconds=120)
 assert (outcome.waiting, outcome.refused, tracker.look) == (0, 0, "mlflow ui"), outcome
 """
-
-Start = Callable[..., Tracker]
-ReadRuns = Callable[..., Mapping[str, Run]]
-
-
-@dataclass(frozen=True)
-class FirstSearch:
-    """The folder in which a search met no store, and everything it printed."""
-
-    folder: Path
-    printed: str
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +46,7 @@ def start(tmp_path: Path, uri: str) -> Start:
             "uri": uri,
             "experiment": "tests",
             "search": SearchInfo("s1", "a search", {"epochs": 3}),
-            "spool": tmp_path / "out" / "tracking",
+            "spool": tmp_path / "out" / "mlflow",
         }
         return Tracker.start(**{**plain, **changes})  # type: ignore[arg-type]
 

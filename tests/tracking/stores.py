@@ -5,11 +5,26 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from mlflow.entities import Run
 
 from tune_kd.tracking import Outcome, Tracker
 
 ROOT = Path(__file__).parents[2]
+
+Start = Callable[..., Tracker]
+ReadRuns = Callable[..., Mapping[str, Run]]
+
+
+@dataclass(frozen=True)
+class FirstSearch:
+    """The folder in which a search met no store, and everything it printed."""
+
+    folder: Path
+    printed: str
 
 
 def run_python(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

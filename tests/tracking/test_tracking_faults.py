@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ReadRuns, Start
-from stores import ROOT, finish, points, run_python
+from stores import ROOT, ReadRuns, Start, finish, points, run_python
 
 from tune_kd.tracking.__main__ import main
 
 EPOCHS = 6
-TRIALS = 25
+TRIALS = 15
 DRIVER = f"""
 import sys, time
 from pathlib import Path
@@ -47,7 +46,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
 
 def test_a_killed_driver_loses_nothing_and_doubles_nothing(tmp_path: Path, uri: str, read_runs: ReadRuns) -> None:
     """Killed while it delivers; the next process tells everything from the start, as from a ledger, at other times."""
-    spool = tmp_path / "out" / "tracking"
+    spool = tmp_path / "out" / "mlflow"
     command = [sys.executable, "-c", DRIVER, uri, str(spool), "0.15"]
     driver = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     wait_for(lambda: len(points(tmp_path / "mlflow.db")) > 10)
@@ -143,7 +142,7 @@ def test_a_server_down_at_the_start_and_in_the_middle(
         f"The tracking store http://***@127.0.0.1:{server.port} answers again; all",
         f"The tracking store http://***@127.0.0.1:{server.port} does not take our",
     ]
-    written = [path.read_text() for path in (tmp_path / "out" / "tracking").glob("*.json*")]
+    written = [path.read_text() for path in (tmp_path / "out" / "mlflow").glob("*.json*")]
     assert "hush" not in "".join([*said, *written])
 
 

@@ -5,10 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
-from conftest import FirstSearch, ReadRuns, Start
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
-from stores import finish, points
+from stores import FirstSearch, ReadRuns, Start, finish, points
 
 from tune_kd.errors import InputError
 from tune_kd.tracking import PARENT, SearchInfo

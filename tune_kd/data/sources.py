@@ -61,12 +61,13 @@ def load(data: Data, seed: int, progress: Progress | None = None) -> Dataset:
 
 
 def user_cache() -> Path:
-    """Where this user's files go that can be made again."""
+    """Where this user's files go that can be made again: TUNE_KD_CACHE, or the user's cache folder."""
+    if chosen := os.environ.get("TUNE_KD_CACHE"):
+        return Path(chosen)
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_kd"
     except RuntimeError:  # a container may run as a user without a home
-        home = Path(tempfile.gettempdir())
-    return home / "tune_kd"
+        return Path(tempfile.gettempdir()) / "tune_kd"
 
 
 def _refuse_size(data: Data, side: int) -> None:

@@ -118,8 +118,8 @@ def _weighted(splits: Splits, source: str, weight: float | None) -> list[tuple[s
         parts = [(name, float(len(pool))) for name, pool in splits.student.items() if len(pool)]
     for name, _ in parts:
         _check_source(splits, name)
-    if weight is not None:
-        if len(parts) != 2 or "*" in source or source.strip() == ALL:
+    if weight is not None and "+" in source:  # beside a mix, a study may also ask about single sources
+        if len(parts) != 2 or "*" in source:
             raise InputError(
                 f"data.weight: {weight} weighs the first source of a mix of two, and data.source is '{source}'. "
                 "Use a source such as 'a+b' without weights of its own, or leave data.weight out."

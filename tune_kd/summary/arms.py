@@ -56,7 +56,8 @@ def candidates(finals: pd.DataFrame, arm: str) -> list[tuple[dict[str, Any], pd.
 
 def by_seed(finals: pd.DataFrame) -> dict[int, float]:
     """Test accuracy by seed; of a seed that was run twice the later counts."""
-    return {int(row["seed"]): float(row[names.TEST_ACCURACY]) for _, row in finals.iterrows()}
+    pairs = zip(finals["seed"], finals[names.TEST_ACCURACY], strict=True)
+    return {int(seed): float(accuracy) for seed, accuracy in pairs}
 
 
 def summarise(config: Mapping[str, Any], finals: pd.DataFrame, trials: pd.DataFrame) -> dict[str, Any]:

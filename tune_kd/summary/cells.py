@@ -80,9 +80,7 @@ def label(cell: Mapping[str, Any]) -> str:
 
 def settings(config: Mapping[str, Any], keys: Sequence[str]) -> str:
     """The settings of `keys` that a configuration has, on one line."""
-    return ", ".join(
-        f"{_short(key)}\N{NO-BREAK SPACE}{_rounded(config[key])}" for key in keys if config.get(key) is not None
-    )
+    return ", ".join(f"{_short(key)} {_rounded(config[key])}" for key in keys if config.get(key) is not None)
 
 
 def _short(key: str) -> str:

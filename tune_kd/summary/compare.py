@@ -25,7 +25,7 @@ def comparison(named: Named) -> tuple[list[str], list[list[str]]]:
     """Column names and rows: cells that several searches share stand together."""
     columns = ["cell", "search", "teacher %", "scratch %", "distilled %", "gain, points", "p", "word"]
     return columns, [
-        [where, name, words.percent(verdict["teacher"].get("test_accuracy")), words.spread(cell[SCRATCH]),
+        [where, name, words.percent(words.teacher_accuracy(verdict)), words.spread(cell[SCRATCH]),
          words.spread(cell[DISTILLED]), words.interval(cell["gain"]), words.p_value(cell["gain"]["p"]), cell["word"]]
         for where, name, verdict, cell in _by_cell(named)
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Accuracy as pictures: teacher, scratch and distilled as bars; validation against test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tune_kd.names import DISTILLED, SCRATCH
@@ -22,7 +22,7 @@ def bars(verdict: Mapping[str, Any]) -> Markup | None:
     if not shown:
         return None
     scale = svg.Scale(0, 1, 10, svg.HALF - 12)
-    teacher = verdict["teacher"].get("test_accuracy")
+    teacher = words.teacher_accuracy(verdict)
     y, body = 8.0, []
     if teacher is not None:
         tip = f"teacher\n{words.percent(teacher)} % on the test images"
@@ -37,15 +37,19 @@ def bars(verdict: Mapping[str, Any]) -> Markup | None:
         y += 12
     reference = svg.line(scale(teacher), 50, scale(teacher), y, "reference") if teacher is not None else ""
     axis = svg.bottom_axis(scale, y, 6, "test accuracy, %", factor=100)
-    spreads = [
-        (cells.label(cell["cell"]), words.spread(cell[SCRATCH]), words.spread(cell[DISTILLED])) for cell in shown
-    ]
-    said = "; ".join(f"{where}: scratch {scratch}, distilled {distilled}" for where, scratch, distilled in spreads)
-    title = f"Test accuracy; the teacher reached {words.percent(teacher)} %"
-    drawing = svg.chart("bars", title, said, svg.HALF, y + 42, axis, reference, *body)
+    title = "Test accuracy of teacher, scratch and distilled students"
+    drawing = svg.chart("bars", title, _said(shown, teacher), svg.HALF, y + 42, axis, reference, *body)
     caption = "Mean over the repeats with its standard deviation. The dashed line is the teacher."
     entries = svg.legend(("b-scratch", "from scratch"), ("b-distilled", "distilled"), ("b-teacher", "teacher"))
     return svg.figure(join([entries, drawing]), "Teacher, scratch, distilled", caption)
+
+
+def _said(shown: Sequence[Mapping[str, Any]], teacher: float | None) -> str:
+    arms = [
+        f"{cells.label(cell['cell'])}: scratch {words.spread(cell[SCRATCH])}, distilled {words.spread(cell[DISTILLED])}"
+        for cell in shown
+    ]
+    return "; ".join([f"teacher {words.percent(teacher)}", *arms])
 
 
 def _bar(arm: str, value: float, scale: svg.Scale, y: float) -> Markup:

@@ -60,7 +60,7 @@ def models(verdict: Mapping[str, Any]) -> list[Model]:
         if one
     ]
     teacher = verdict["teacher"]
-    accuracy = teacher.get("test_accuracy")
+    accuracy = words.teacher_accuracy(verdict)
     return [*found, Model(TEACHER, TEACHER, accuracy, teacher)] if accuracy is not None else found
 
 

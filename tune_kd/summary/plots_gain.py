@@ -8,11 +8,12 @@ from tune_kd.summary.markup import Markup, el, join
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
 
 ROW: Final = 58
+MOST_ROWS: Final = 12
 SIGNS: Final = {HELPS: "▲", HURTS: "▼", NO_DIFFERENCE: ""}
 KINDS: Final = {HELPS: "helps", HURTS: "hurts", NO_DIFFERENCE: "none"}
 HEAT_CAPTION: Final = (
-    "Points. Blue: the distilled student is better; orange: the one from scratch. ▲ helps, ▼ hurts; without a sign no "
-    "difference was shown."
+    "Points. Blue: the distilled student is better; orange: the one from scratch. ▲ helps, ▼ hurts; pale and without a "
+    "sign: no difference shown."
 )
 FIRST: Final = ("data.source", "data.size")
 """Conditions that the heat map prefers as its sides."""
@@ -26,22 +27,24 @@ def tip(cell: Mapping[str, Any]) -> str:
     return f"{cells.label(cell['cell'])}\n{cell['word']}\n{between}{p}"
 
 
-def forest(verdict: Mapping[str, Any]) -> Markup | None:
-    """Each cell's gain, its interval and the pairs behind it, on one scale."""
+def forests(verdict: Mapping[str, Any]) -> list[Markup]:
+    """Each cell's gain, its interval and the pairs behind it, all on one scale; many cells take several figures."""
     shown = [cell for cell in verdict["cells"] if cell["gain"]["mean"] is not None]
-    if not shown:
-        return None
     gains = [cell["gain"] for cell in shown]
     values = [value for gain in gains for value in (gain["low"], gain["high"], *gain["pairs"]) if value is not None]
     scale = svg.scale([0.0, *values], 10, svg.HALF - 10, log=False)
+    return [_forest(shown[first : first + MOST_ROWS], scale, first) for first in range(0, len(shown), MOST_ROWS)]
+
+
+def _forest(shown: Sequence[Mapping[str, Any]], scale: svg.Scale, first: int) -> Markup:
     bottom = 6 + ROW * len(shown)
     rows = [_forest_row(cell, scale, 6 + ROW * place) for place, cell in enumerate(shown)]
     axis = svg.bottom_axis(scale, bottom, 6, "distilled − scratch, points", factor=100)  # noqa: RUF001
     description = "; ".join(f"{cells.label(cell['cell'])}: {words.interval(cell['gain'])}" for cell in shown)
     title = "Gain of each cell with its 95 % interval, in points"
-    drawing = svg.chart("forest", title, description, svg.HALF, bottom + 42, axis, *rows)
+    drawing = svg.chart(f"forest{first}", title, description, svg.HALF, bottom + 42, axis, *rows)
     caption = "Right of zero the distilled student is better. Small dots are single pairs of seeds."
-    return svg.figure(drawing, "Gain and its 95 % interval", caption)
+    return svg.figure(drawing, "Gain and its 95 % interval" + (", continued" if first else ""), caption)
 
 
 def _forest_row(cell: Mapping[str, Any], scale: svg.Scale, top: float) -> Markup:
@@ -99,12 +102,13 @@ def _heat_map(
     return svg.figure(drawing, heading, HEAT_CAPTION)
 
 
-def shade(gain: float | None, limit: float, word: str = NO_DIFFERENCE) -> str:
-    """One of nine steps from orange over neutral to blue; a cell with a word is never neutral."""
+def shade(gain: float | None, limit: float, word: str | None = None) -> str:
+    """One of nine steps from orange over neutral to blue. A cell with a word is never neutral, one without is pale."""
     if gain is None:
         return "d0"
-    least = 0 if word == NO_DIFFERENCE else 1
-    step = max(least, min(4, round(4 * abs(gain) / limit)))
+    step = min(4, round(4 * abs(gain) / limit))
+    if word is not None:
+        step = min(step, 1) if word == NO_DIFFERENCE else max(step, 2)
     return f"{'d' if gain > 0 or step == 0 else 'm'}{step}"
 
 

@@ -12,6 +12,7 @@ from tune_kd.summary.statistics import finite
 from tune_kd.summary.trials import arms_of
 
 OUTCOMES = {COMPLETE: "trained to the end", PRUNED: "stopped early", FAIL: "failed"}
+MOST_ARMS = 24
 LOOKS = {COMPLETE: "part-full", PRUNED: "part-pale", FAIL: "waste"}
 
 
@@ -49,10 +50,10 @@ def phases(spent: object) -> Markup | None:
 
 
 def effort(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup | None:
-    """Training time of each arm's trials, split by how they ended."""
+    """Training time of each arm's trials, split by how they ended; of many arms the table alone tells."""
     found = [(cell, arm, _by_outcome(tried)) for cell, arm, tried in arms_of(verdict, trials)]
     longest = max((sum(spent.values()) for *_, spent in found), default=0.0)
-    if longest <= 0:
+    if longest <= 0 or len(found) > MOST_ARMS:
         return None
     scale = svg.Scale(0, longest, 10, svg.HALF - 74)
     body, y, last = [], 2.0, None

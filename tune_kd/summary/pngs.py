@@ -1,15 +1,17 @@
 """The main figures as PNG, for MLflow's artifact view."""
 
 import io
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from tune_kd.names import CONFIG_PREFIX, DISTILLED, SCRATCH
-from tune_kd.summary import cells, plots_cost
+from tune_kd.summary import cells, plots_cost, words
 from tune_kd.summary.plots_response import axes_of
-from tune_kd.summary.statistics import HELPS, HURTS, finite
+from tune_kd.summary.statistics import HELPS, HURTS
+from tune_kd.summary.svg import LOG_RATIO
 from tune_kd.summary.trials import Arm, arms_of, curve_of, is_chosen, records, scored
 
 if TYPE_CHECKING:
@@ -19,17 +21,18 @@ if TYPE_CHECKING:
 COLOURS: Final = {DISTILLED: "#1f6fb2", SCRATCH: "#c4601a", "teacher": "#343a46"}
 MARKS: Final = {DISTILLED: "o", SCRATCH: "s", "teacher": "D"}
 GREY: Final = "#858b95"
-MOST_ARMS: Final = 12
+MOST_PANELS: Final = 12
 """Panels of one figure."""
 
 
 def figures(verdict: Mapping[str, Any], trials: pd.DataFrame) -> dict[str, bytes]:
     """File name to image, for those figures that have data."""
+    arms, keys = arms_of(verdict, trials), verdict["searched"]
     drawn: dict[str, Figure | None] = {
         "gain.png": _gain(verdict),
         "accuracy.png": _accuracy(verdict),
-        "response.png": _panels(verdict, trials, _response),
-        "curves.png": _panels(verdict, trials, _curves),
+        "response.png": _panels(_distilled(arms, keys), _response, keys),
+        "curves.png": _panels(_by_cell(arms), _curves, keys),
         "front.png": _front(verdict),
     }
     return {name: _bytes(figure) for name, figure in drawn.items() if figure is not None}
@@ -83,7 +86,7 @@ def _accuracy(verdict: Mapping[str, Any]) -> "Figure | None":
         bars = [(y + 0.38 * (place - 0.5), cell[arm]) for y, cell in enumerate(shown) if cell[arm]]
         means, spreads = ([100 * (one[key] or 0) for _, one in bars] for key in ("mean", "sd"))
         axes.barh([y for y, _ in bars], means, 0.34, xerr=spreads, color=COLOURS[arm], label=arm)
-    teacher = finite(verdict["teacher"].get("test_accuracy"))
+    teacher = words.teacher_accuracy(verdict)
     if teacher is not None:
         axes.axvline(100 * teacher, color=COLOURS["teacher"], linestyle="--", label="teacher")
     axes.set_yticks(range(len(shown)), [cells.label(cell["cell"]) for cell in shown])
@@ -92,33 +95,46 @@ def _accuracy(verdict: Mapping[str, Any]) -> "Figure | None":
     return figure
 
 
-Panel = Callable[["Axes", Arm, Mapping[str, Any]], None]
-
-
-def _panels(verdict: Mapping[str, Any], trials: pd.DataFrame, draw: Panel) -> "Figure | None":
-    arms = arms_of(verdict, trials)[:MOST_ARMS]
-    if not arms:
+def _panels(
+    groups: Sequence[Sequence[Arm]], draw: Callable[["Axes", Arm, Sequence[str]], None], keys: Sequence[str]
+) -> "Figure | None":
+    """A panel a group of arms, two in a row."""
+    shown = groups[:MOST_PANELS]
+    if not shown:
         return None
-    columns = min(2, len(arms))
-    rows = -(-len(arms) // columns)
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
     figure, axes = _new(4.4 * columns, 3 * rows, rows, columns)
-    for panel, one in zip(axes, arms, strict=False):
-        panel.set_title(f"{cells.label(one[0]['cell'])}, {one[1]}", fontsize=9)
-        draw(panel, one, verdict)
-    for panel in axes[len(arms) :]:
+    for panel, group in zip(axes, shown, strict=False):
+        panel.set_title(cells.label(group[0][0]["cell"]), fontsize=9)
+        for one in group:
+            draw(panel, one, keys)
+    for panel in axes[len(shown) :]:
         panel.set_axis_off()
     return figure
 
 
-def _response(axes: "Axes", one: Arm, verdict: Mapping[str, Any]) -> None:
-    tried = scored(one[2])
-    keys = axes_of(tried, verdict["searched"])
-    if not keys:
-        axes.set_axis_off()
-        return
+def _distilled(arms: Sequence[Arm], keys: Sequence[str]) -> list[list[Arm]]:
+    """The distilled arms that have something to show over their settings."""
+    found = [(cell, arm, scored(tried)) for cell, arm, tried in arms if arm == DISTILLED]
+    return [[one] for one in found if axes_of(one[2], keys)]
+
+
+def _by_cell(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """The arms that have learning curves, those of one cell together."""
+    known = [one for one in arms if any(map(curve_of, records(one[2])))]
+    return [list(group) for _, group in itertools.groupby(known, key=lambda one: cells.key_of(one[0]["cell"]))]
+
+
+def _response(axes: "Axes", one: Arm, searched: Sequence[str]) -> None:
+    tried = one[2]
+    keys = axes_of(tried, searched)
     values = 100 * tried["value"].astype(float)
     up = tried[CONFIG_PREFIX + keys[1]].astype(float) if len(keys) > 1 else values
     across = tried[CONFIG_PREFIX + keys[0]].astype(float)
+    for spread, stretch in ((across, axes.set_xscale), (up, axes.set_yscale)):
+        if spread.min() > 0 and spread.max() / spread.min() >= LOG_RATIO:
+            stretch("log")
     drawn = axes.scatter(across, up, c=values, cmap="Blues", edgecolors=GREY, linewidths=0.6)
     axes.set(xlabel=cells.name(keys[0]), ylabel=cells.name(keys[1]) if len(keys) > 1 else "validation accuracy, %")
     figure = axes.get_figure(root=True)
@@ -126,7 +142,7 @@ def _response(axes: "Axes", one: Arm, verdict: Mapping[str, Any]) -> None:
         figure.colorbar(drawn, ax=axes).ax.tick_params(labelsize=7)
 
 
-def _curves(axes: "Axes", one: Arm, verdict: Mapping[str, Any]) -> None:
+def _curves(axes: "Axes", one: Arm, _: Sequence[str]) -> None:
     cell, arm, tried = one
     for row in records(tried):
         curve = curve_of(row)

@@ -1,6 +1,7 @@
 """report.html: the question and its answer first, then what it rests on."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -22,7 +23,7 @@ from tune_kd.summary import (
 from tune_kd.summary.markup import Markup, el, join
 from tune_kd.summary.page import grid, page, section
 from tune_kd.summary.results import Results
-from tune_kd.summary.statistics import METHOD, finite
+from tune_kd.summary.statistics import METHOD, NO_DIFFERENCE, finite
 
 SECTIONS: Final = {
     "verdict": "The verdict",
@@ -46,6 +47,7 @@ CURVES: Final = (
     "Validation accuracy of every trial by epoch. Thick lines are the trials whose settings went to the finals; at the "
     "dotted lines trials wait and are compared."
 )
+MOST_ANSWERS: Final = 12
 
 
 def report(results: Results, verdict: Mapping[str, Any]) -> str:
@@ -81,29 +83,44 @@ def _header(verdict: Mapping[str, Any], study: Mapping[str, Any], links: Markup)
     facts = verdict["facts"]
     started = finite(facts.get("started"))
     when = f", {pd.Timestamp(started, unit='s'):%-d %B %Y}" if started else ""
-    answers = [
-        el(
-            "li",
-            tables.chip(cell["word"]),
-            el("div", el("strong", cells.label(cell["cell"])), ": ", words.answer(cell)),
-        )
-        for cell in verdict["cells"]
-    ]
     return el(
         "header",
         el("p", f"tune_kd, study “{verdict['study']}”{when}", class_="eyebrow"),
         el("h1", words.question(verdict, study)),
         el("p", words.headline(verdict), class_="lead"),
-        el("ul", *answers, class_="answers"),
+        *_answers(verdict["cells"]),
         _numbers(verdict),
         links,
     )
 
 
+def _unbroken(said: str) -> str:
+    """Keeps a number and its sign on one line."""
+    return re.sub(r"(?<=[\dp=<]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", said)
+
+
+def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """A sentence a cell. Of very many, those with a word come first and the rest is folded away."""
+    ordered = sorted(found, key=lambda cell: len(found) > MOST_ANSWERS and cell["word"] == NO_DIFFERENCE)
+    listed = [
+        el(
+            "li",
+            tables.chip(cell["word"]),
+            el("div", el("strong", cells.label(cell["cell"])), ": ", words.answer(cell)),
+        )
+        for cell in ordered
+    ]
+    first, rest = listed[:MOST_ANSWERS], listed[MOST_ANSWERS:]
+    shown = [el("ul", *first, class_="answers")]
+    if rest:
+        shown.append(el("details", el("summary", f"{len(rest)} more cells"), el("ul", *rest, class_="answers")))
+    return shown
+
+
 def _numbers(verdict: Mapping[str, Any]) -> Markup:
     """The few figures that say how large the study was."""
     teacher, counts = verdict["teacher"], verdict["counts"]
-    accuracy, seconds = finite(teacher.get("test_accuracy")), finite(verdict["facts"].get("wall_seconds"))
+    accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("wall_seconds"))
     finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
     failed = f", {counts['fail']} failed" if counts["fail"] else ""
     ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"
@@ -121,7 +138,7 @@ def _tile(name: str, value: str, note: str) -> Markup:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> Markup:
-    charts = [chart for chart in [plots_gain.forest(verdict), *plots_gain.heat_maps(verdict)] if chart]
+    charts = [*plots_gain.forests(verdict), *plots_gain.heat_maps(verdict)]
     control = (
         ""
         if verdict["control"]

@@ -50,7 +50,8 @@ overflow:auto;font:13px/1.5 {MONO}}}
 code{{font:.92em {MONO}}}
 .eyebrow{{font-size:14px;letter-spacing:.02em;margin:0 0 12px}}
 .lead{{font-size:22px;line-height:1.4;margin:16px 0 0;max-width:36em;text-wrap:pretty}}
-.arm{{font-weight:600;white-space:nowrap}}
+.arm{{font-weight:600}}
+.arm,.whole{{white-space:nowrap}}
 .t-distilled{{color:var(--distilled)}}.t-scratch{{color:var(--scratch)}}.t-teacher{{color:var(--teacher)}}
 """
 
@@ -106,6 +107,7 @@ tbody th,thead th:first-child{position:sticky;left:0;background:var(--card)}
 tbody th,td{white-space:nowrap}
 th:first-child{padding-left:16px}
 td:last-child{white-space:normal}
+.verdict tbody th{white-space:normal;min-width:11em}
 .verdict td:last-child{font-size:13.5px;min-width:16em}
 .shaded td{padding:3px 4px}
 .shaded td:last-child{padding-right:8px}

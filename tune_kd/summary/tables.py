@@ -46,7 +46,7 @@ def arm_name(arm: str) -> Markup:
 
 def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     """The answer in numbers, a row a cell."""
-    teacher = words.percent(verdict["teacher"].get("test_accuracy"))
+    teacher = words.percent(words.teacher_accuracy(verdict))
     columns = ["cell", "teacher", "scratch", "distilled", "gain [95 % interval]", "p", "verdict", "chosen settings"]
     rows = [
         [
@@ -69,7 +69,8 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
 
 def _chosen(cell: Mapping[str, Any], keys: Sequence[str]) -> Markup:
     found = [(arm, cells.settings(cell[arm]["config"], keys)) for arm in cells.ARMS if cell[arm]]
-    return join([el("div", arm_name(arm), " ", said or words.DASH) for arm, said in found])
+    pieces = [(arm, [el("span", piece, class_="whole") for piece in said.split(", ")]) for arm, said in found]
+    return join([el("div", arm_name(arm), " ", join(whole, ", ") if whole else words.DASH) for arm, whole in pieces])
 
 
 def quality_table(verdict: Mapping[str, Any]) -> Markup | None:

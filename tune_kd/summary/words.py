@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tune_kd.names import DISTILLED, SCRATCH
+from tune_kd.names import DISTILLED, SCRATCH, TEST_ACCURACY
 from tune_kd.summary import cells
-from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
+from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
-SPACE: Final = "\N{NO-BREAK SPACE}"
 DASH: Final = "–"  # noqa: RUF001 - the typographic sign for "nothing here"
 
 
@@ -30,6 +29,11 @@ def p_value(value: float | None) -> str:
     return DASH if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def teacher_accuracy(verdict: Mapping[str, Any]) -> float | None:
+    """The teacher's accuracy on the test images, where it is known."""
+    return finite(verdict["teacher"].get(TEST_ACCURACY))
+
+
 def spread(arm: Mapping[str, Any] | None) -> str:
     """Mean ± SD in percent."""
     if arm is None or arm["mean"] is None:
@@ -49,10 +53,10 @@ def answer(cell: Mapping[str, Any]) -> str:
     gain, scratch, distilled = cell["gain"], cell[SCRATCH], cell[DISTILLED]
     reason = str(gain["reason"])
     if gain["low"] is None:
-        known = [f"{arm} reached {percent(cell[arm]['mean'])}{SPACE}%" for arm in (DISTILLED, SCRATCH) if cell[arm]]
+        known = [f"{arm} reached {percent(cell[arm]['mean'])} %" for arm in (DISTILLED, SCRATCH) if cell[arm]]
         return f"{reason} ({'; '.join(known)})." if known else f"{reason}."
-    reached = f"{percent(distilled['mean'])}{SPACE}% distilled against {percent(scratch['mean'])}{SPACE}% from scratch"
-    between = f"95{SPACE}% interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
+    reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % from scratch"
+    between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
     return f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_but(cell)}."
 
@@ -67,7 +71,7 @@ def _but(cell: Mapping[str, Any]) -> str:
 
 def _p_clause(p: float | None) -> str:
     shown = p_value(p)
-    return (f"p {shown}" if shown.startswith("<") else f"p = {shown}").replace(" ", SPACE)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def sentences(verdict: Mapping[str, Any]) -> list[str]:
@@ -112,7 +116,7 @@ def terminal_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str
     """Column names and rows of text, for whoever prints them."""
     keys = list(verdict["cells"][0]["cell"]) if verdict["cells"] else []
     columns = [*(cells.name(key) for key in keys), "teacher %", "scratch %", "distilled %", "gain, points", "p", "word"]
-    teacher = percent(verdict["teacher"].get("test_accuracy"))
+    teacher = percent(teacher_accuracy(verdict))
     return columns, [[*_levels(cell, keys), teacher, *_row(cell)] for cell in verdict["cells"]]
 
 

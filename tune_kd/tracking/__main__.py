@@ -13,6 +13,7 @@ from tune_kd.tracking.writer import Outcome, Writer
 
 def deliver(folder: Path, uri: str | None, seconds: float) -> Outcome:
     """Tell the store all that it has not been told yet. Without `uri`, the store that the search was told to use."""
+    folder = folder.absolute()
     folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
     state = load(folder)
     if state is None:

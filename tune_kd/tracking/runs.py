@@ -78,8 +78,8 @@ class Runs:
 
     def _rank(self, run: "Run") -> tuple[bool, int]:
         """Of several runs of one trial, the one we write to, or else the one with something in it, is the right one."""
-        known = run.info.run_id in self.ids.values()
-        return known, len(run.data.metrics) + len(run.data.params)
+        known = self.ids.get(run.data.tags.get(TAG_KEY, ""))
+        return run.info.run_id == known, len(run.data.metrics) + len(run.data.params)
 
     def deliver(self, events: Iterable[Event]) -> None:
         """Raises when the store does not answer; then `open` and tell the same events again."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from tune_kd.errors import InputError, TuneKDError
 
-FOLDER: Final = "tracking"
+FOLDER: Final = "mlflow"
 EVENTS_FILE: Final = "events.jsonl"
 STATE_FILE: Final = "state.json"
 

@@ -75,7 +75,7 @@ class Tracker:
         say: Callable[[str], None] = lambda text: None,
     ) -> "Tracker":
         """Both callbacks are called from the writer's thread. An address that cannot be right is an InputError."""
-        address = resolve(uri)
+        address, spool = resolve(uri), spool.absolute()
         events = Spool(spool)
         state = load(spool) or State(search.id, experiment, address.shown)
         if state.search != search.id:

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from tune_kd import names
 from tune_kd.plan import label
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, searched_keys
 from tune_kd.tracking import Tracker, TrialState
-from tune_kd.tuning.ledger import RUN_ID, Entry, Ledger
+from tune_kd.tuning.ledger import Entry, Ledger
 
 
 class Audience(Protocol):
@@ -50,14 +50,10 @@ class Tracked:
         self._tracker = tracker
         self._ledger = ledger
         self._run_ids = run_ids
-        self._entries: dict[str, Entry] = {}
 
     def started(self, entry: Entry) -> None:
-        self._entries[entry.key] = entry
         where = label(entry.arm.cell)
-        searched = {key: entry.config[key] for key in self._study.search if key in entry.config}
-        if entry.arm.name == names.SCRATCH:
-            searched = {key: value for key, value in searched.items() if not key.startswith("kd.")}
+        searched = {key: entry.config[key] for key in searched_keys(self._study, entry.arm.name)}
         self._tracker.trial_started(
             entry.key,
             name=" · ".join(part for part in (entry.key.replace("-", " "), where, entry.arm.name) if part),
@@ -83,5 +79,4 @@ class Tracked:
                 key, run_id = self._run_ids.get_nowait()
             except Empty:
                 return
-            if key in self._entries:
-                self._ledger.note(self._entries.pop(key), RUN_ID, run_id)
+            self._ledger.note_run(key, run_id)

@@ -19,22 +19,21 @@ from optuna.trial import FrozenTrial, TrialState
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import Study, grid_points, suggest
+from tune_kd.space.study import Study, grid_points, searched_keys, suggest
 from tune_kd.training import derive
 from tune_kd.tuning.ladder import Ladder
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.sampling import sampler
 
-NUMBER, CONFIG, RUN_ID, SECONDS, REASON, RESULT, ATTEMPTS = (
+NUMBER, CONFIG, SECONDS, REASON, RESULT, ATTEMPTS = (
     "number",
     "config",
-    "mlflow_run_id",
     "seconds",
     names.STOP_REASON,
     "result",
     "attempts",
 )
-ARM, REPEAT, SEARCH = "arm", "repeat", "search_id"
+ARM, REPEAT, SEARCH, RUN_PREFIX = "arm", "repeat", "search_id", "mlflow run of "
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,13 @@ class Ledger:
     def _queue_settings(self, arm: Arm, study: optuna.Study) -> None:
         """What is tried before Optuna is asked: the study's published settings, then the points of its grid."""
         own = self._plan.study
-        searched = [key for key in own.search if not (arm.name == names.SCRATCH and key.startswith("kd."))]
+        searched = searched_keys(own, arm.name)
         first = [{key: value for key, value in point.items() if key in searched} for point in own.first]
-        points = [point for point in first if point] + [dict(point) for point in grid_points(own, arm.name) if point]
+        points: list[dict[str, Any]] = []
+        for point in [*first, *grid_points(own, arm.name, arm.cell)]:
+            # Published settings that differ only in how they distil are one setting to the scratch arm.
+            if point and point not in points:
+                points.append(dict(point))
         known = len(study.get_trials(deepcopy=False))
         for point in points[known : own.budget.trials]:
             study.enqueue_trial(point)
@@ -132,6 +135,10 @@ class Ledger:
     def note(self, entry: Entry, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(entry.id, key, value)
 
+    def note_run(self, key: str, run_id: str) -> None:
+        """MLflow's run of a training. It can become known when the trial is closed, so it stands beside the trials."""
+        self._storage.set_study_user_attr(self._finals._study_id, RUN_PREFIX + key, run_id)
+
     def finish(self, entry: Entry, state: str, reason: str = "", value: float | None = None) -> None:
         if reason:
             self.note(entry, REASON, reason)
@@ -142,6 +149,11 @@ class Ledger:
         self._file.sync()
 
     # Reading back.
+
+    def run_ids(self) -> dict[str, str]:
+        """MLflow's runs by the trainings' keys."""
+        attributes = self._storage.get_study_user_attrs(self._finals._study_id)
+        return {key.removeprefix(RUN_PREFIX): run for key, run in attributes.items() if key.startswith(RUN_PREFIX)}
 
     def record(self, entry: Entry) -> FrozenTrial:
         return self._storage.get_trial(entry.id)

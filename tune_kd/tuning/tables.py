@@ -10,13 +10,16 @@ from optuna.trial import FrozenTrial
 
 from tune_kd import names
 from tune_kd.plan import Plan
-from tune_kd.tuning.ledger import RESULT, RUN_ID, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value
+
+RUN_ID = "mlflow_run_id"
 
 
 def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.DataFrame:
     """A row a trial; `sizes` has the parameter count of each student."""
+    runs = ledger.run_ids()
     rows = [
-        {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial)}
+        {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
         | {names.PARAMETERS: sizes[entry.config["student.model"]]}
@@ -30,8 +33,9 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
 
 def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
     """A row a final; one that serves as control of several cells stands in each of them."""
+    runs = ledger.run_ids()
     rows = [
-        {"arm": entry.arm.name, **_common(entry, trial)}
+        {"arm": entry.arm.name, **_common(entry, trial, runs)}
         | {names.VAL_ACCURACY: best_value(trial)}
         | dict(trial.user_attrs[RESULT])
         | _settings(cell, entry.config)
@@ -55,12 +59,12 @@ def _cells_of(plan: Plan, entry: Entry) -> Iterator[Mapping[str, Any]]:
     return (cell for cell in plan.cells if plan.arm(cell, entry.arm.name) == entry.arm)
 
 
-def _common(entry: Entry, trial: FrozenTrial) -> dict[str, Any]:
+def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[str, Any]:
     return {
         "epochs": len(trial.intermediate_values),
         "seconds": float(trial.user_attrs.get(SECONDS, 0.0)),
         "seed": entry.seed,
-        RUN_ID: trial.user_attrs.get(RUN_ID, ""),
+        RUN_ID: runs.get(entry.key, ""),
         "curve": [value for _, value in sorted(trial.intermediate_values.items())],
         "started": trial.datetime_start.timestamp() if trial.datetime_start else float("nan"),
         "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else float("nan"),

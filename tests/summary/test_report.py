@@ -1,0 +1,153 @@
+"""The page itself: self-contained, escaped, accessible, and no larger than it may be."""
+
+import html.parser
+import json
+import re
+from collections import Counter
+
+import pandas as pd
+import pytest
+import yaml
+
+from tune_kd import names
+from tune_kd.summary import write
+from tune_kd.summary.markup import Markup, el, safe
+
+from . import synthetic
+
+EVIL = "<script>alert(1)</script>\"'&"
+
+
+class Page(html.parser.HTMLParser):
+    """Elements with their attributes, and whether tags nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.unbalanced = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = synthetic.write_folder(tmp_path_factory.mktemp("search"))
+    write(folder)
+    return (folder / names.REPORT_FILE).read_text()
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(report)
+
+
+def test_nothing_is_loaded_from_anywhere(report, page):
+    assert "://" not in report
+    assert not any("src" in attributes for _, attributes in page.elements)
+    assert all(attributes["href"].startswith("#") for attributes in page.all("a"))
+    assert not page.all("link")
+    policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_tags_nest_and_ids_are_unique(page):
+    assert not page.unbalanced
+    assert not page.open
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    assert {one["href"][1:] for one in page.all("a")} <= set(ids)
+
+
+def test_the_answer_stands_before_everything_else(report):
+    places = [report.index(text) for text in ("<h1>", 'class="lead"', 'class="answers"', "<h2", "<table", "<svg")]
+    assert places == sorted(places)
+
+
+def test_every_section_is_there(page):
+    wanted = ["verdict", "accuracy", "settings", "curves", "cost", "classes", "time", "run"]
+    assert [one["id"] for one in page.all("section")] == wanted
+
+
+def test_every_chart_has_a_text_in_its_place(page):
+    charts = [one for one in page.all("svg") if one.get("aria-hidden") != "true"]
+    ids = {attributes.get("id") for _, attributes in page.elements}
+    assert len(charts) > 20
+    for chart in charts:
+        assert chart["role"] == "img"
+        assert {chart["aria-labelledby"], chart["aria-describedby"]} <= ids
+
+
+def test_every_table_has_caption_and_headers(report, page):
+    tables = re.findall(r"<table.*?</table>", report, re.DOTALL)
+    assert len(tables) >= 5
+    for table in tables:
+        assert "<caption>" in table
+        assert table.count("<tr") == table.count('scope="row"') + 1
+    assert all(one.get("scope") in ("row", "col") for one in page.all("th"))
+
+
+def test_the_numbers_of_the_verdict_are_on_the_page(report):
+    assert "99.1" in report
+    assert "python -m tune_kd.search quickstart --seed 0" in report
+    assert synthetic.FACTS["git_commit"] in report
+    assert synthetic.FACTS["digests"]["test"] in report
+
+
+def test_what_a_user_wrote_is_escaped(tmp_path):
+    plan = synthetic.Plan(
+        conditions={"data.source": [EVIL, "b"]}, truth={(EVIL,): (0.7, 0.1), ("b",): (0.8, 0)}, trials=12
+    )
+    folder = synthetic.write_folder(tmp_path, plan)
+    study = yaml.safe_load((folder / names.STUDY_FILE).read_text()) | {"name": EVIL, "question": EVIL}
+    (folder / names.STUDY_FILE).write_text(yaml.safe_dump(study))
+    facts = synthetic.FACTS | {"classes": [EVIL] * 10, "notes": [EVIL], EVIL: EVIL, "phases": {EVIL: 1.0}}
+    teacher = synthetic.TEACHER | {"model": EVIL}
+    (folder / names.VERDICT_FILE).write_text(json.dumps({"teacher": teacher, "facts": facts}))
+    trials = pd.read_parquet(folder / names.TRIALS_FILE).assign(stop_reason=EVIL)
+    trials.to_parquet(folder / names.TRIALS_FILE)
+    write(folder)
+    text = (folder / names.REPORT_FILE).read_text()
+    assert text.count("<script>") == 1
+    assert "alert(1)</script>&quot;" not in text
+    assert not Page(text).unbalanced
+
+
+def test_sections_without_data_are_left_out(tmp_path):
+    folder = synthetic.write_folder(tmp_path, synthetic.Plan(trials=12))
+    (folder / names.VERDICT_FILE).unlink()
+    wanted = ["arm", "seed", names.TEST_ACCURACY, "cell.data.source", "cell.data.size"]
+    pd.read_parquet(folder / names.FINALS_FILE)[wanted].to_parquet(folder / names.FINALS_FILE)
+    wanted = ["number", "arm", "state", "value", "cell.data.source", "cell.data.size"]
+    pd.read_parquet(folder / names.TRIALS_FILE)[wanted].to_parquet(folder / names.TRIALS_FILE)
+    write(folder)
+    sections = [one["id"] for one in Page((folder / names.REPORT_FILE).read_text()).all("section")]
+    assert sections == ["verdict", "accuracy", "time", "run"]
+
+
+def test_a_large_study_stays_small(tmp_path):
+    sizes, kinds = [100, 200, 400, "all"], ["none", "crop+flip", "colour"]
+    conditions = {"data.source": list("abc"), "data.size": sizes, "augment.kind": kinds}
+    plan = synthetic.Plan(conditions=conditions, trials=40, epochs=200)
+    folder = synthetic.write_folder(tmp_path, plan)
+    study = yaml.safe_load((folder / names.STUDY_FILE).read_text()) | {"search": {"kd.alpha": {}}}
+    (folder / names.STUDY_FILE).write_text(yaml.safe_dump(study))
+    write(folder)
+    report = folder / names.REPORT_FILE
+    assert report.stat().st_size < 6_000_000
+    assert "24 more cells" in report.read_text()
+
+
+def test_elements_escape_all_but_markup():
+    assert el("p", "<b>", Markup("<i></i>"), class_='"', data_tip=None) == '<p class="&quot;">&lt;b&gt;<i></i></p>'
+    assert safe(Markup("<b>")) == "<b>"
+    assert el("circle", cx=1.0, r=0.126) == '<circle cx="1" r="0.13"></circle>'
