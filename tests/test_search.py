@@ -168,13 +168,8 @@ def test_one_at_a_time_the_same_seed_gives_the_same_search(
     pd.testing.assert_frame_equal(again.trials[told], ran.trials[told])
     assert [list(curve) for curve in again.trials["curve"]] == [list(curve) for curve in ran.trials["curve"]]
     assert again.finals[names.TEST_ACCURACY].tolist() == ran.finals[names.TEST_ACCURACY].tolist()
-    assert again.verdict["cells"] == pytest.approx(ran.verdict["cells"]) or _same(again, ran)
-
-
-def _same(first: Ran, second: Ran) -> bool:
-    """All of the verdict but how long things took."""
-    words = [[(cell["word"], cell["gain"]["mean"], cell["gain"]["p"]) for cell in ran.verdict["cells"]] for ran in (first, second)]
-    return words[0] == words[1]
+    judged = [[(cell["word"], cell["gain"]) for cell in one.verdict["cells"]] for one in (ran, again)]
+    assert judged[0] == judged[1]
 
 
 def test_a_folder_with_a_search_is_refused_with_the_commands_that_would_be_right(ran: Ran, ray_address: str) -> None:

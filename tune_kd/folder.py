@@ -24,7 +24,8 @@ def held(folder: Path, resume: bool) -> Iterator[None]:
             f"{folder} holds a search already. To go on with it: python -m tune_kd.search --out {where} --resume. "
             f"To begin another: give another --name or --out."
         )
-    if not begun and folder.exists() and any(path.name != LOCK_FILE for path in folder.iterdir()):
+    own = {LOCK_FILE, names.STUDY_FILE}  # what a search leaves that failed before it had begun
+    if not begun and folder.is_dir() and any(path.name not in own for path in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no search. Give a new --name or --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ class View:
                 self._before += len(trial.intermediate_values)
                 for value in trial.intermediate_values.values():
                     standing.saw(value)
-        for entry, trial in ledger.finals():
+        for entry, trial in ledger.all_finals():
             self._arms[entry.arm.number].finals += trial.state.is_finished()
             self._before += len(trial.intermediate_values)
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)

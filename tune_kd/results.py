@@ -87,9 +87,11 @@ def git_commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def winner(ledger: Ledger, checkpoints: Path) -> Winner | None:
+def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
     """Chosen on validation images; its test accuracy has no say in it."""
-    finals = [(entry, trial) for entry, trial in ledger.finals() if RESULT in trial.user_attrs]
+    finals = [
+        (entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs
+    ]
     if not finals:
         return None
     scores = pd.DataFrame({"arm": entry.arm.number, "val": best_value(trial)} for entry, trial in finals)

@@ -36,6 +36,7 @@ from tune_kd.tuning.teaching import Taught, teach
 from tune_kd.tuning.workbench import Material
 
 INTERRUPTED = 130
+RUN_ID_SECONDS = 15.0
 
 
 class Session:
@@ -71,7 +72,7 @@ class Session:
     def _search(self, started: float) -> int:
         with self._phase("start"):
             prepared = self._start()
-        ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan, self._name)
+        ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
         status: SearchStatus = "FAILED"
@@ -153,11 +154,11 @@ class Session:
                 conductor, ray.put(material), share(self._study.resources), self._checkpoints, lambda: self._interrupted
             )
             self._may_break = True
-        tracked.note_run_ids()
         self._say(view.summary)
+        tracked.wait_for_run_ids(RUN_ID_SECONDS)
 
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
-        best = results.winner(ledger, self._checkpoints)
+        best = results.winner(self._plan, ledger, self._checkpoints)
         if best is None:
             return
         module = results.export_winner(self._folder / names.MODEL_DIR, self._plan, prepared, best)

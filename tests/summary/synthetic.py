@@ -50,7 +50,7 @@ class Plan:
 def study_of(plan: Plan) -> dict[str, Any]:
     """study.yaml."""
     return {
-        "name": "quickstart",
+        "study": "quickstart",
         "question": QUESTION,
         "seed": plan.seed,
         "data": {"dataset": "digits", "evaluate_on": ["scanned"], "teacher_on": ["scanned"]},
@@ -58,6 +58,7 @@ def study_of(plan: Plan) -> dict[str, Any]:
         "student": {"model": "digits_student"},
         "conditions": {key: list(values) for key, values in plan.conditions.items()},
         "search": SEARCH,
+        "control": plan.scratch,
         "budget": {"trials": plan.trials, "epochs": plan.epochs, "repeats": plan.repeats, "reduction": 3},
     }
 
@@ -211,7 +212,7 @@ FACTS = {
     "command": "python -m tune_kd.search quickstart --seed 0",
     "started": 1.79e9,
     "ended": 1.79e9 + 203.4,
-    "wall_seconds": 203.4,
+    "seconds": 203.4,
     "versions": {"tune_kd": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "ray": "2.60.0", "optuna": "5.0.0"},
     "digests": {"images": "9f86d081884c7d65", "teacher": "60303ae22b998861", "test": "a4e624d686e03ed2"},
     "phases": {"data": 4.2, "teacher": 11.8, "teacher's logits": 2.1, "search": 151.0, "finals": 29.6, "report": 4.7},

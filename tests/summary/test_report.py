@@ -108,7 +108,7 @@ def test_what_a_user_wrote_is_escaped(tmp_path):
         conditions={"data.source": [EVIL, "b"]}, truth={(EVIL,): (0.7, 0.1), ("b",): (0.8, 0)}, trials=12
     )
     folder = synthetic.write_folder(tmp_path, plan)
-    study = yaml.safe_load((folder / names.STUDY_FILE).read_text()) | {"name": EVIL, "question": EVIL}
+    study = yaml.safe_load((folder / names.STUDY_FILE).read_text()) | {"study": EVIL, "question": EVIL}
     (folder / names.STUDY_FILE).write_text(yaml.safe_dump(study))
     facts = synthetic.FACTS | {"classes": [EVIL] * 10, "notes": [EVIL], EVIL: EVIL, "phases": {EVIL: 1.0}}
     teacher = synthetic.TEACHER | {"model": EVIL}
@@ -137,7 +137,7 @@ def test_sections_without_data_are_left_out(tmp_path):
 def test_a_large_study_stays_small(tmp_path):
     sizes, kinds = [100, 200, 400, "all"], ["none", "crop+flip", "colour"]
     conditions = {"data.source": list("abc"), "data.size": sizes, "augment.kind": kinds}
-    plan = synthetic.Plan(conditions=conditions, trials=40, epochs=200)
+    plan = synthetic.Plan(conditions=conditions, trials=8, epochs=200)
     folder = synthetic.write_folder(tmp_path, plan)
     study = yaml.safe_load((folder / names.STUDY_FILE).read_text()) | {"search": {"kd.alpha": {}}}
     (folder / names.STUDY_FILE).write_text(yaml.safe_dump(study))

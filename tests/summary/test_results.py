@@ -1,6 +1,7 @@
 """Reading result folders and writing reports into them; errors name the file."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,10 +14,12 @@ from tune_kd.summary.results import read
 
 from . import synthetic
 
+SMALL = synthetic.Plan({"data.source": ["drawn"], "data.size": [100, 400]}, trials=12, epochs=9)
+
 
 @pytest.fixture
 def folder(tmp_path):
-    return synthetic.write_folder(tmp_path / "search", synthetic.Plan(trials=12, epochs=9))
+    return synthetic.write_folder(tmp_path / "search", SMALL)
 
 
 def test_write_is_repeatable_and_leaves_no_litter(folder):
@@ -101,7 +104,7 @@ def test_command_line_prints_the_answer(folder, capsys):
 
 
 def test_command_line_compares(folder, tmp_path, capsys, monkeypatch):
-    other = synthetic.write_folder(tmp_path / "<other>", synthetic.Plan(trials=12, epochs=9, seed=5))
+    other = synthetic.write_folder(tmp_path / "<other>", replace(SMALL, seed=5))
     monkeypatch.chdir(tmp_path)
     before = (other / names.VERDICT_FILE).read_text()
     assert main([str(folder), str(other)]) == 0
@@ -115,7 +118,7 @@ def test_command_line_compares(folder, tmp_path, capsys, monkeypatch):
 
 
 def test_comparison_of_same_names_and_bad_out(folder, tmp_path, capsys):
-    twin = synthetic.write_folder(tmp_path / "b" / "search", synthetic.Plan(trials=12, epochs=9))
+    twin = synthetic.write_folder(tmp_path / "b" / "search", SMALL)
     out = tmp_path / "out.html"
     assert main([str(folder), str(twin), "--out", str(out)]) == 0
     assert str(twin) in out.read_text()

@@ -51,9 +51,9 @@ def test_planted_truth_is_judged_right():
 
 
 def test_false_alarms_stay_within_their_nominal_bound():
-    """200 studies of three cells without any effect: a study may cry wolf in 5 % of cases, give or take chance."""
+    """200 studies of two cells without any effect: a study may cry wolf in 5 % of cases, give or take chance."""
     random = np.random.default_rng(0)
-    alarms = sum(any(word != NO_DIFFERENCE for word in words_of(simulated([0, 0, 0], random))) for _ in range(200))
+    alarms = sum(any(word != NO_DIFFERENCE for word in words_of(simulated([0, 0], random))) for _ in range(200))
     assert alarms <= stats.binom.ppf(0.99, 200, 0.05)
 
 
@@ -105,7 +105,7 @@ def test_arm_without_finals():
 def test_study_without_control_says_so():
     plan = synthetic.Plan(scratch=False)
     trials = synthetic.trials_of(plan)
-    verdict = judged(trials, synthetic.finals_of(plan, trials))
+    verdict = judged(trials, synthetic.finals_of(plan, trials), synthetic.study_of(plan))
     assert not verdict["control"]
     assert {cell["gain"]["reason"] for cell in verdict["cells"]} == {NO_CONTROL}
     assert "without a scratch arm" in headline(verdict)
@@ -176,3 +176,30 @@ def test_sentence_tells_why_an_interval_beside_zero_made_no_word():
     for cell, sentence in zip(verdict["cells"], sentences(verdict), strict=True):
         beside = cell["gain"]["low"] > 0 or cell["gain"]["high"] < 0
         assert ("is not below 0.05" in sentence) == (beside and cell["word"] == NO_DIFFERENCE)
+
+
+def test_cells_that_differ_in_how_they_distil_share_one_control():
+    """Such a control's trials name no level of kd.*; its finals stand in every cell."""
+    random = np.random.default_rng(2)
+    finals = pd.concat(
+        simulated([truth], random).assign(**{"cell.kd.temperature": level}) for level, truth in ((2, 0.0), (8, 0.05))
+    )
+    states = {"state": names.COMPLETE, "value": 0.8, "epochs": 9}
+    trials = pd.DataFrame(
+        [{"number": 0, "arm": names.SCRATCH, "cell.data.size": 0, "cell.kd.temperature": math.nan, **states}]
+        + [
+            {"number": n, "arm": names.DISTILLED, "cell.data.size": 0, "cell.kd.temperature": n, **states}
+            for n in (2, 8)
+        ]
+    )
+    verdict = judge({}, trials, finals, {}, {})
+    assert [cell["cell"]["kd.temperature"] for cell in verdict["cells"]] == [2, 8]
+    assert [cell["scratch"]["trial"] for cell in verdict["cells"]] == [0, 0]
+    assert [cell["distilled"]["trial"] for cell in verdict["cells"]] == [2, 8]
+    assert [cell["word"] for cell in verdict["cells"]] == [NO_DIFFERENCE, HELPS]
+
+
+def test_scratch_arm_that_has_not_begun_is_no_missing_control():
+    only = TRIALS[TRIALS["arm"] == names.DISTILLED]
+    assert judged(only, pd.DataFrame())["control"]
+    assert not judged(only, pd.DataFrame(), STUDY | {"control": False})["control"]

@@ -51,7 +51,7 @@ class Play:
     def __init__(self, folder: Path, *settings: str) -> None:
         folder.mkdir(exist_ok=True)
         self.plan = plan.make(load(STUDY, settings))
-        self.ledger = Ledger(folder / names.LEDGER_FILE, self.plan, "played")
+        self.ledger = Ledger(folder / names.LEDGER_FILE, self.plan)
         self.heard = Heard()
         self.conductor = Conductor(self.plan, self.ledger, self.heard)
 

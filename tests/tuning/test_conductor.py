@@ -18,7 +18,7 @@ def test_a_whole_search(tmp_path: Path) -> None:
     for arm in play.plan.arms:
         assert states[arm.key, names.COMPLETE] >= 3
         assert states[arm.key, names.COMPLETE] + states[arm.key, names.PRUNED] == 9
-    finals = list(play.ledger.finals())
+    finals = list(play.ledger.all_finals())
     assert len(finals) == play.plan.finals == 8
     assert all(trial.state.name == names.COMPLETE for _, trial in finals)
 
@@ -27,7 +27,7 @@ def test_finals_train_the_best_configuration_of_their_arm_on_paired_seeds(tmp_pa
     play = Play(tmp_path)
     play.run()
     seeds: dict[str, list[int]] = {}
-    for entry, _ in play.ledger.finals():
+    for entry, _ in play.ledger.all_finals():
         complete = [t for t in play.ledger.entries(entry.arm) if t[1].state.name == names.COMPLETE]
         assert entry.config == max(complete, key=lambda pair: best_value(pair[1]))[0].config
         seeds.setdefault(entry.arm.key, []).append(entry.seed)
@@ -156,7 +156,7 @@ def test_an_arm_in_which_everything_failed_is_hopeless_and_has_no_finals(tmp_pat
         else:
             play.train(leg)
     assert list(play.ledger.hopeless().values()) == [9]
-    assert {entry.arm.number for entry, _ in play.ledger.finals()} == {1, 2, 3}
+    assert {entry.arm.number for entry, _ in play.ledger.all_finals()} == {1, 2, 3}
 
 
 def test_when_the_time_is_up_finals_still_follow(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_when_the_time_is_up_finals_still_follow(tmp_path: Path) -> None:
     play.run(legs=20)
     play.conductor._clock = lambda: 1e12  # the wall clock is the one thing that is made up here
     play.run()
-    assert len(list(play.ledger.finals())) == 8
+    assert len(list(play.ledger.all_finals())) == 8
     assert {state for _, _, state in play.states()} <= {names.COMPLETE, names.PRUNED}
     assert len(play.states()) < 36
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tune_kd.errors import InputError, TuneKDError
+from tune_kd.files import replace
 from tune_kd.names import REPORT_FILE
 from tune_kd.summary.compare import comparison, comparison_page, names_of
 from tune_kd.summary.words import headline, sentences, terminal_table
-from tune_kd.summary.writing import judged, replace, write
+from tune_kd.summary.writing import judged, write
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def _compare(folders: Sequence[Path], out: Path) -> None:
     named = list(zip(names_of([str(folder) for folder in folders], verdicts), verdicts, strict=True))
     print(_aligned(*comparison(named)))
     try:
-        replace(out, comparison_page(named))
+        replace(out, comparison_page(named).encode())
     except OSError as error:
         raise InputError(
             f"--out {out}: cannot write there ({error.strerror}). Give a file in a folder that exists."

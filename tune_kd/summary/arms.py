@@ -94,7 +94,7 @@ def selected(trials: pd.DataFrame, config: Mapping[str, Any]) -> Row | None:
 def _same(row: Row, config: Mapping[str, Any]) -> bool:
     """Whether a trial had these settings, as far as both tables name them."""
     tried = cells.config_of(row, "")
-    return all(cells.text(tried[key]) == cells.text(config[key]) for key in tried.keys() & config.keys())
+    return all(tried[key] == config[key] for key in tried.keys() & config.keys())
 
 
 def _numbers(finals: pd.DataFrame, key: str) -> list[float]:

@@ -89,7 +89,7 @@ def _short(key: str) -> str:
 
 def _rounded(value: Any) -> str:
     small = isinstance(value, float) and 0 < abs(value) < 1
-    return f"{value:.2g}" if small else text(value)
+    return f"{value:.2g}".replace("e-0", "e-") if small else text(value)
 
 
 def key_of(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _observed(frame: pd.DataFrame, factors: Iterable[str]) -> list[Cell]:
     columns = [CELL_PREFIX + factor for factor in factors]
     if frame.empty or not columns or not set(columns) <= set(frame.columns):
         return []
-    rows = frame[columns].drop_duplicates().itertuples(index=False, name=None)
+    rows = frame[columns].dropna().drop_duplicates().itertuples(index=False, name=None)
     return [dict(zip(factors, map(plain, row), strict=True)) for row in rows]
 
 
@@ -152,9 +152,12 @@ def rows(frame: pd.DataFrame, cell: Mapping[str, Any], arm: str) -> pd.DataFrame
 
 
 def _is_level(column: pd.Series, level: str) -> Any:
-    """Which rows have a level; each of a column's few values is compared once, not each of its many rows."""
+    """Which rows have a level, or none: cells that differ only in how they distil share one scratch arm.
+
+    Each of a column's few values is compared once, not each of its many rows.
+    """
     codes, values = pd.factorize(column, use_na_sentinel=False)
-    return np.array([text(value) == level for value in values], dtype=bool)[codes]
+    return np.array([plain(value) is None or text(value) == level for value in values], dtype=bool)[codes]
 
 
 def config_of(row: Mapping[Any, Any], arm: str) -> dict[str, Any]:

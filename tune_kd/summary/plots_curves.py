@@ -48,7 +48,7 @@ def rungs(study: Mapping[str, Any]) -> list[int]:
     epochs, factor = budget.get("epochs"), budget.get("reduction", 3)
     if not isinstance(epochs, int) or not isinstance(factor, int) or factor < 2:
         return []
-    rung = budget.get("first_rung") or max(1, epochs // 9)
+    rung = budget.get("first_rung") or -(-epochs // 9)
     found = []
     while rung < epochs:
         found.append(rung)

@@ -106,7 +106,7 @@ def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
         el(
             "li",
             tables.chip(cell["word"]),
-            el("div", el("strong", cells.label(cell["cell"])), ": ", words.answer(cell)),
+            el("div", el("strong", cells.label(cell["cell"])), ": ", _unbroken(words.answer(cell))),
         )
         for cell in ordered
     ]
@@ -120,7 +120,7 @@ def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
 def _numbers(verdict: Mapping[str, Any]) -> Markup:
     """The few figures that say how large the study was."""
     teacher, counts = verdict["teacher"], verdict["counts"]
-    accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("wall_seconds"))
+    accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("seconds"))
     finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
     failed = f", {counts['fail']} failed" if counts["fail"] else ""
     ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"

@@ -22,7 +22,7 @@ def judge(
     facts: Mapping[str, Any],
 ) -> Verdict:
     """The answer, from stored results only. Every number is finite or null, whatever the search left undone."""
-    control = _has_control(trials, finals)
+    control = bool(study["control"]) if "control" in study else _has_control(trials, finals)
     finals = arms.share_latencies(finals)
     step = statistics.resolution(_accuracies(finals))
     found = [_compare(cell, trials, finals, step, control) for cell in cells.cells(study, trials, finals)]
@@ -31,7 +31,7 @@ def judge(
         gain["p"] = corrected
         cell["word"] = statistics.word(gain["low"], gain["high"], corrected)
     return {
-        "study": str(study.get("name") or "study"),
+        "study": str(study.get("study") or "study"),
         "question": cells.plain(study.get("question")),
         "teacher": cells.plain(teacher),
         "control": control,

@@ -1,10 +1,10 @@
 """A result folder in, verdict.json and report.html out."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from tune_kd.files import replace
 from tune_kd.names import REPORT_FILE, VERDICT_FILE
 from tune_kd.summary import pngs
 from tune_kd.summary.importances import importances
@@ -18,8 +18,9 @@ def write(folder: Path) -> dict[str, Any]:
     results = read(folder)
     verdict = _judged(results)
     verdict["importances"] = importances(results.study, results.trials)
-    replace(folder / VERDICT_FILE, json.dumps(verdict, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-    replace(folder / REPORT_FILE, report(results, verdict))
+    text = json.dumps(verdict, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    replace(folder / VERDICT_FILE, text.encode())
+    replace(folder / REPORT_FILE, report(results, verdict).encode())
     return verdict
 
 
@@ -36,16 +37,3 @@ def judged(folder: Path) -> dict[str, Any]:
 
 def _judged(results: Results) -> dict[str, Any]:
     return judge(results.study, results.trials, results.finals, results.teacher, results.facts)
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, finds the old text or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

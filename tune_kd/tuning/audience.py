@@ -50,8 +50,10 @@ class Tracked:
         self._tracker = tracker
         self._ledger = ledger
         self._run_ids = run_ids
+        self._begun: set[str] = set()
 
     def started(self, entry: Entry) -> None:
+        self._begun.add(entry.key)
         where = label(entry.arm.cell)
         searched = {key: entry.config[key] for key in searched_keys(self._study, entry.arm.name)}
         self._tracker.trial_started(
@@ -71,6 +73,14 @@ class Tracked:
     def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None:
         scores = {key: value for key, value in results.items() if isinstance(value, int | float)}
         self._tracker.trial_ended(entry.key, state=state, stop_reason=reason, ended=time.time(), metrics=scores)
+
+    def wait_for_run_ids(self, seconds: float) -> None:
+        """A store that is new is slow to answer at first; one that does not answer is not waited for."""
+        deadline = time.monotonic() + seconds
+        self.note_run_ids()
+        while self._begun - self._ledger.run_ids().keys() and not self._tracker.problem and time.monotonic() < deadline:
+            time.sleep(0.1)
+            self.note_run_ids()
 
     def note_run_ids(self) -> None:
         """MLflow gives a run its id some time after we have begun it; the ledger has one writer, and that is us."""

@@ -102,7 +102,7 @@ class Conductor:
         best = self._ledger.best(arm)
         if best is None:
             return None
-        known = [(entry, trial) for entry, trial in self._ledger.finals() if entry.arm == arm]
+        known = list(self._ledger.finals(arm))
         for entry, trial in known:
             if not trial.state.is_finished() and entry.id not in self._live:
                 return self._start(Leg(entry, self._plan.study.budget.epochs, len(trial.intermediate_values), math.inf))

@@ -56,16 +56,17 @@ class Entry:
 
 
 class Ledger:
-    def __init__(self, path: Path, plan: Plan, search: str) -> None:
+    def __init__(self, path: Path, plan: Plan) -> None:
+        name = plan.study.study
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._file = LedgerFile(path)
         self._storage = JournalStorage(self._file)
         self._plan = plan
         self._known = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
         self._arms = [
-            self._open(f"{search} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms
+            self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms
         ]
-        self._finals = self._open(f"{search} | finals", {SEARCH: uuid.uuid4().hex})
+        self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
         for arm, study in zip(plan.arms, self._arms, strict=True):
             self._queue_settings(arm, study)
         self._serial = sum(1 for arm in plan.arms for _ in self.entries(arm))
@@ -164,7 +165,14 @@ class Ledger:
             if CONFIG in trial.user_attrs:
                 yield self._entry(arm, trial), trial
 
-    def finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
+    def finals(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
+        """The arm's finals. A search that was extended may have found a better configuration since some of them."""
+        best = self.best(arm)
+        for entry, trial in self.all_finals():
+            if best is not None and entry.arm == arm and entry.config == best[0].config:
+                yield entry, trial
+
+    def all_finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
         for trial in self._finals.get_trials(deepcopy=False):
             if CONFIG in trial.user_attrs:
                 yield self._final(trial), trial

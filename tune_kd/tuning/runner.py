@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -26,10 +27,14 @@ from tune_kd.tuning.resources import Share, slots
 from tune_kd.tuning.searcher import LegSearcher
 from tune_kd.tuning.trial import run
 
+CONNECT_SECONDS = 5.0
+
 
 def connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts Ray on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is not None:
+        _check_answers(address)
     try:
         ray.init(
             address=address or "local",
@@ -38,11 +43,25 @@ def connect(address: str | None) -> None:
             include_dashboard=False if address is None else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({first}). Start one with `ray start --head`, give the "
-            "address that it prints, or leave --address out to run on this machine."
-        ) from error
+        raise _unreachable(address, str(error).strip().splitlines()[0]) from error
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes before it says that nobody is there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # 'auto' and the like, which Ray looks up by itself
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from error
+
+
+def _unreachable(address: str | None, reason: str) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({reason}). Start one with `ray start --head`, give the "
+        "address that it prints, or leave --address out to run on this machine."
+    )
 
 
 def conduct(

@@ -39,7 +39,8 @@ def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
         | {names.VAL_ACCURACY: best_value(trial)}
         | dict(trial.user_attrs[RESULT])
         | _settings(cell, entry.config)
-        for entry, trial in ledger.finals()
+        for arm in plan.arms
+        for entry, trial in ledger.finals(arm)
         if RESULT in trial.user_attrs
         for cell in _cells_of(plan, entry)
     ]
