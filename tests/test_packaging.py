@@ -1,6 +1,7 @@
-"""The package as a whole: what its wheel holds, who imports what, how fast the command answers, how long files are."""
+"""The package as a whole: its wheel, its README, who imports what, how fast the command answers, how long files are."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tune_kd.space.load import load
+from tune_kd.space.messages import dotted_keys
+from tune_kd.space.study import Study
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tune_kd"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONGEST = 350
 
 PLAIN = (
@@ -189,3 +195,38 @@ def test_constraints_name_versions_and_nothing_else() -> None:
     assert all(name and equals and version and not set(version) & set("/@+ ") for name, equals, version in pins)
     pinned = {name.lower() for name, _, _ in pins}
     assert {"ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "pytest"} <= pinned
+
+
+def test_the_readme_names_every_option_and_every_key() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tune_kd.search", "--help"], capture_output=True, text=True, check=True
+    )
+    options = set(re.findall(r"--[a-z][a-z-]*", done.stdout)) - {"--help"}
+    assert "--set" in options
+    assert {option for option in options if f"`{option}" not in README} == set()
+    keys = {key.rpartition(".")[2] for key in dotted_keys(Study)}
+    assert "alpha" in keys
+    assert {key for key in keys if f"`{key}`" not in README} == set()
+
+
+def test_the_study_of_the_readme_is_one() -> None:
+    example = README.partition("```yaml\n")[2].partition("```")[0]
+    study = load(example)
+    assert study.conditions["data.source"] == ("google", "sd2", "google+sd2")
+    assert study.search["kd.rest_weight"].when == {"kd.method": ("dkd",)}
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "place"),
+    [
+        ("budget.trials=50", "budget.trials", ""),
+        ("data.size=200", "data.size", ""),
+        ("conditions.data.size=[50,200]", "data.size", "conditions"),
+        ("search.kd.alpha.uniform=[0,1]", "kd.alpha", "search"),
+        ("search.kd.alpha=null", "kd.alpha", ""),
+    ],
+)
+def test_the_overrides_of_the_readme_do_what_it_says(override: str, key: str, place: str) -> None:
+    assert override in README
+    study = load("quickstart", [override])
+    assert (key in study.conditions, key in study.search) == (place == "conditions", place == "search")

@@ -138,7 +138,10 @@ def test_mlflow_has_a_parent_and_a_child_for_each_training(ran: Ran) -> None:
         assert run.data.tags.get("stop_reason", "") == row.stop_reason
     champion = client.get_model_version_by_alias("tiny", "champion")
     assert champion.run_id == parents[0].info.run_id
-    assert {file.path for file in client.list_artifacts(parents[0].info.run_id)} >= {names.REPORT_FILE, names.VERDICT_FILE}
+    assert {file.path for file in client.list_artifacts(parents[0].info.run_id)} >= {
+        names.REPORT_FILE,
+        names.VERDICT_FILE,
+    }
 
 
 def test_the_winner_works_without_this_package(ran: Ran, tmp_path: Path) -> None:
@@ -159,9 +162,7 @@ def test_the_winner_works_without_this_package(ran: Ran, tmp_path: Path) -> None
     assert sum(f"{k}.png: {digits.target[k]} " in line for k, line in enumerate(lines)) >= 2
 
 
-def test_one_at_a_time_the_same_seed_gives_the_same_search(
-    ran: Ran, ray_address: str, tmp_path: Path
-) -> None:
+def test_one_at_a_time_the_same_seed_gives_the_same_search(ran: Ran, ray_address: str, tmp_path: Path) -> None:
     again = search(tmp_path, ray_address, str(ran.folder / names.STUDY_FILE), "--quiet")
     assert again.code == 0, again.output
     told = ["number", "arm", "state", "stop_reason", "seed", "value", "config.kd.alpha", "config.train.lr"]
@@ -170,6 +171,18 @@ def test_one_at_a_time_the_same_seed_gives_the_same_search(
     assert again.finals[names.TEST_ACCURACY].tolist() == ran.finals[names.TEST_ACCURACY].tolist()
     judged = [[(cell["word"], cell["gain"]) for cell in one.verdict["cells"]] for one in (ran, again)]
     assert judged[0] == judged[1]
+
+
+def test_the_champion_can_teach_the_next_search(ran: Ran, ray_address: str) -> None:
+    taught = search(
+        ran.folder.parent.parent, ray_address, "tiny.yaml", "--name", "taught", "--quiet",
+        "--set", "teacher={model: digits_student_tiny, checkpoint: 'models:/tiny@champion'}",
+        "--set", "budget={trials: 1, epochs: 1, repeats: 1}",
+    )  # fmt: skip
+    assert taught.code == 0, taught.output
+    verdict = json.loads((ran.folder.parent / "taught" / names.VERDICT_FILE).read_text())
+    model = json.loads((ran.folder / names.MODEL_DIR / "model.json").read_text())
+    assert verdict["teacher"][names.TEST_ACCURACY] == pytest.approx(model["test_accuracy"])
 
 
 def test_a_folder_with_a_search_is_refused_with_the_commands_that_would_be_right(ran: Ran, ray_address: str) -> None:
@@ -219,7 +232,12 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on(ran: Ran, ray_a
     line = next(line.strip() for line in output.splitlines() if "--resume" in line)
     words = line.split()
     done = subprocess.run(
-        [sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL
+        [sys.executable, *words[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     resumed = Ran(ledger.parent, 0, "")

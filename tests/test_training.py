@@ -42,7 +42,9 @@ def job(settings: Study, until: int = 4, seed: int = 1, reported: int = 0) -> Jo
     return Job(settings, torch.arange(300), torch.arange(300, 450), seed, until, reported)
 
 
-def curve(settings: Study, data: Images, saved: Path, guide: Guide | None = None, **more: int) -> list[dict[str, float]]:
+def curve(
+    settings: Study, data: Images, saved: Path, guide: Guide | None = None, **more: int
+) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
     train(job(settings, **more), data, guide, rows.append, saved)
     return [{key: value for key, value in row.items() if key not in TIME} for row in rows]

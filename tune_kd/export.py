@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd import checkpoint
+from tune_kd.errors import TuneKDError
 from tune_kd.training import normalise
 
 PROGRAM, WEIGHTS, FACTS, EXAMPLE = "model.pt2", "weights.pt", "model.json", "predict.py"
@@ -58,11 +59,16 @@ def export(
 ) -> FromPixels:
     """Writes the folder; `facts` says what the model is, with at least `in_shape` and `classes`."""
     folder.mkdir(parents=True, exist_ok=True)
-    ready = FromPixels(model.cpu().eval(), mean, std).eval()
-    torch.export.save(program(ready, facts["in_shape"]), folder / PROGRAM)
-    checkpoint.save(folder / WEIGHTS, dict(model.state_dict()))
+    # With its normalisation, so that it can be the teacher of another search.
+    checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), "mean": mean, "std": std})
     (folder / FACTS).write_text(json.dumps(dict(facts), indent=2) + "\n")
     (folder / EXAMPLE).write_text(USAGE)
+    ready = FromPixels(model.cpu().eval(), mean, std).eval()
+    try:
+        torch.export.save(program(ready, facts["in_shape"]), folder / PROGRAM)
+    except Exception as error:  # torch.export raises many kinds for a user's own model
+        reason = str(error).strip().partition("\n")[0]
+        raise TuneKDError(f"the winner cannot be exported as a program (torch.export): {reason}") from error
     return ready
 
 

@@ -53,10 +53,13 @@ def write(
     return summary.write(folder)
 
 
-def run_facts(plan: Plan, prepared: Prepared, started: float, phases: Mapping[str, float]) -> dict[str, Any]:
-    """What was run, on what, and where the time went."""
+def run_facts(
+    plan: Plan, prepared: Prepared, started: float, phases: Mapping[str, float], command: str
+) -> dict[str, Any]:
+    """What was run, on what, where the time went, and how to do it again."""
     ended = time.time()
     return {
+        "command": command,
         "seed": plan.study.seed,
         "versions": {"python": platform.python_version(), "tune_kd": tune_kd.__version__}
         | {name: version(name) for name in PACKAGES},
@@ -89,9 +92,7 @@ def git_commit() -> str:
 
 def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
     """Chosen on validation images; its test accuracy has no say in it."""
-    finals = [
-        (entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs
-    ]
+    finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
     if not finals:
         return None
     scores = pd.DataFrame({"arm": entry.arm.number, "val": best_value(trial)} for entry, trial in finals)

@@ -1,7 +1,6 @@
 """python -m tune_kd.search: the command, its wiring, its exit codes. The only place of a search that prints."""
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -94,10 +93,6 @@ def _flat(value: object, path: str = "") -> dict[str, object]:
         for key, child in value.items()
         for inner, leaf in _flat(child, f"{path}.{key}" if path else str(key)).items()
     }
-
-
-def repeat_command(study_file: Path) -> str:
-    return f"python -m tune_kd.search {shlex.quote(str(study_file))}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_kd import names, plan, results, summary
+from tune_kd import export, names, plan, results, summary
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.folder import held
@@ -26,7 +26,7 @@ from tune_kd.live import View
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study
-from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
+from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker, download_weights
 from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
@@ -71,6 +71,7 @@ class Session:
 
     def _search(self, started: float) -> int:
         with self._phase("start"):
+            self._load_teacher()
             prepared = self._start()
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
@@ -84,7 +85,7 @@ class Session:
             with self._phase("search"):
                 self._conduct(ledger, prepared, taught, listener)
             with self._phase("report"):
-                facts = results.run_facts(self._plan, prepared, started, self._phases)
+                facts = results.run_facts(self._plan, prepared, started, self._phases, self._repeat_command())
                 verdict = results.write(self._folder, self._plan, ledger, prepared, taught.facts, facts)
                 self._champion(ledger, prepared, tracker)
             status = "FINISHED"
@@ -98,6 +99,14 @@ class Session:
         return self._failures(ledger)
 
     # The steps.
+
+    def _load_teacher(self) -> None:
+        """A teacher in MLflow becomes a file; the study keeps saying where it came from."""
+        address = self._study.teacher.checkpoint
+        if address and address.startswith("models:/"):
+            path = download_weights(address, self._given.tracking_uri, self._folder / "teacher")
+            teacher = self._study.teacher.model_copy(update={"checkpoint": str(path)})
+            self._study = self._study.model_copy(update={"teacher": teacher})
 
     def _start(self) -> Prepared:
         """Images are loaded while Ray starts (which wants the main thread)."""
@@ -161,10 +170,17 @@ class Session:
         best = results.winner(self._plan, ledger, self._checkpoints)
         if best is None:
             return
-        module = results.export_winner(self._folder / names.MODEL_DIR, self._plan, prepared, best)
+        folder = self._folder / names.MODEL_DIR
         example = prepared.splits.images[prepared.splits.validation[:2]].astype(np.float32)
         note = f"{self._study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
-        tracker.register_champion(module, name=self._study.study, example=example, note=note)
+        try:
+            module = results.export_winner(folder, self._plan, prepared, best)
+            tracker.register_champion(
+                module, name=self._study.study, example=example, weights=folder / export.WEIGHTS, note=note
+            )
+        except TuneKDError as error:
+            # A student that torch cannot export is still a result: its weights lie among the checkpoints.
+            self._console.print(f"[yellow]note:[/] {escape(str(error))}. Its weights are in {best.weights}.")
 
     def _artifacts(self) -> list[Path]:
         """What of the folder goes to MLflow, figures included."""
@@ -196,8 +212,7 @@ class Session:
         self._console.print()
         self._console.print(f"report      {self._folder / names.REPORT_FILE}")
         self._console.print(f"MLflow      {escape(tracker.look)}")
-        again = shlex.quote(str(self._folder / names.STUDY_FILE))
-        self._console.print(f"run again   python -m tune_kd.search {again}")
+        self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.waiting:
             self._console.print(
                 f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). They wait on "
@@ -215,6 +230,9 @@ class Session:
     def _say(self, text: str) -> None:
         if not self._given.quiet:
             self._console.print(text)
+
+    def _repeat_command(self) -> str:
+        return shlex.join(["python", "-m", "tune_kd.search", str(self._folder / names.STUDY_FILE)])
 
     def _resume_command(self) -> str:
         words = ["python", "-m", "tune_kd.search", "--out", str(self._folder), "--resume"]

@@ -20,6 +20,8 @@ from tune_kd.training import Images, Job, derive, normalise, predict, train
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+LATENCY_REPEATS = 50
+
 CHUNK = 64
 """Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
 logit must not depend on which trial happened to fill it."""
@@ -69,6 +71,9 @@ def make(
     if wanted.checkpoint is not None:
         model = build(wanted.model, classes=data.classes, in_shape=data.shape)
         checkpoint.load_weights(model, Path(wanted.checkpoint))
+        # A student exported by an earlier search brings its own normalisation.
+        stored = checkpoint.load(Path(wanted.checkpoint))
+        mean, std = stored.get("mean", mean), stored.get("std", std)
     else:
         settings = study.model_copy(
             update={
@@ -94,7 +99,10 @@ def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> d
         name: measures.evaluate(predict(model, teacher.read(data), index), data.labels[index], data.classes)
         for name, index in (("val", validation), ("test", test))
     }
+    latency, latency_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
     return {
+        names.LATENCY_1_MS: latency,
+        names.LATENCY_1_P95_MS: latency_p95,
         "model": teacher.model,
         "digest": teacher.digest,
         names.TEST_ACCURACY: scores["test"].accuracy,

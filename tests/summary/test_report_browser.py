@@ -24,7 +24,11 @@ const look = (frame, width) => {
     plot.dispatchEvent(new view.KeyboardEvent("keydown", {key: name, bubbles: true, cancelable: true}));
   const tip = () => page.querySelector(".tip").hidden ? "" : page.querySelector(".tip").textContent;
   key("ArrowRight"); const first = tip(); key("End"); const last = tip(); key("Escape");
-  return {width, ready: page.documentElement.dataset.ready, charts: sizes.length, after: tip(), first, last,
+  const box = (plot.querySelector(".mean") ?? plot).getBoundingClientRect();
+  const move = gap => plot.querySelector("svg").dispatchEvent(new view.PointerEvent("pointermove",
+    {bubbles: true, clientX: box.left + box.width / 2 + gap, clientY: box.top + box.height / 2 + gap}));
+  const after = tip(); move(7); const near = tip(); move(-900); const far = tip();
+  return {width, near, far, ready: page.documentElement.dataset.ready, charts: sizes.length, after, first, last,
     smallest: Math.min(...sizes.map(one => Math.min(one.width, one.height))),
     overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
     text: parseFloat(view.getComputedStyle(page.querySelector("figure svg text")).fontSize)
@@ -94,6 +98,12 @@ def test_arrow_keys_read_the_points(seen):
         assert one["first"].startswith("drawn, 100 images")
         assert one["last"].startswith("scanned, 400 images")
         assert one["after"] == ""
+
+
+def test_a_pointer_need_not_hit_a_point_exactly(seen):
+    for one in seen:
+        assert one["near"].startswith("drawn, 100 images")
+        assert one["far"] == ""
 
 
 def test_dark_mode_is_dark(seen):

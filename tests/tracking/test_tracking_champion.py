@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from stores import ReadRuns, Start, finish, run_python
 from torch import nn
 
-from tune_kd.errors import TuneKDError
-from tune_kd.tracking import PARENT, champion
+from tune_kd.errors import InputError, TuneKDError
+from tune_kd.tracking import PARENT, champion, download_weights
 
 USER = """
 import json, sys
@@ -43,8 +43,10 @@ def test_the_winner_loads_by_its_alias_in_a_process_without_this_package(
     images = np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
     student = Student().train()
+    weights = tmp_path / "weights.pt"
+    torch.save(student.state_dict(), weights)
     tracker = start()
-    tracker.register_champion(student, name="a study", example=images[:1], note="helps: +3 points")
+    tracker.register_champion(student, name="a study", example=images[:1], weights=weights, note="helps: +3 points")
     outcome = finish(tracker)
     assert (outcome.waiting, outcome.refused) == (0, 0), outcome.reason
     (tmp_path / "out" / "mlflow" / "state.json").unlink()
@@ -63,6 +65,11 @@ def test_the_winner_loads_by_its_alias_in_a_process_without_this_package(
     assert {"MLmodel", "input_example.json", "requirements.txt"} <= {path.name for path in folder.iterdir()}
     assert "signature" in (folder / "MLmodel").read_text()
 
+    found = download_weights("models:/a study@champion", uri, tmp_path / "teacher")
+    assert found.read_bytes() == weights.read_bytes()
+    with pytest.raises(InputError, match=r"models:/a study/7: MLflow at .* does not give it out"):
+        download_weights("models:/a study/7", uri, tmp_path / "teacher")
+
     done = run_python(USER, tmp_path, uri, str(tmp_path / "images.npy"))
     assert done.returncode == 0, done.stderr
     with torch.no_grad():
@@ -77,4 +84,4 @@ class Unexportable(nn.Module):
 
 def test_a_model_that_cannot_be_exported_is_said(tmp_path: Path) -> None:
     with pytest.raises(TuneKDError, match=r"cannot be exported for MLflow \(torch.export\): .+"):
-        champion.pack(Unexportable(), np.ones((2, 1, 4, 4), dtype=np.float32), tmp_path / "champion")
+        champion.pack(Unexportable(), np.ones((2, 1, 4, 4), dtype=np.float32), tmp_path / "no", tmp_path / "champion")

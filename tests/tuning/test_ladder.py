@@ -35,9 +35,7 @@ def play(rungs: Ladder, quality: list[float]) -> list[int]:
             number = step.number
             train(rungs, number, step.until, quality[number])
         order.append(number)
-        if rungs.epochs[number] == RUNGS[-1]:
-            rungs.finished(number)
-        elif rungs.stops(number):
+        if rungs.epochs[number] == RUNGS[-1] or rungs.stops(number):
             rungs.finished(number)
     return order
 

@@ -30,14 +30,18 @@ SCRIPT: Final = """
     const box = shape.getBoundingClientRect();
     return [box.left + box.width / 2, box.top + box.height / 2];
   };
-  document.addEventListener("pointermove", event => {
-    const mark = event.target.closest?.("[data-tip]");
-    mark ? show(mark, event.clientX, event.clientY) : hide();
-  });
-  document.addEventListener("pointerdown", event => {
-    const mark = event.target.closest?.("[data-tip]");
-    mark ? show(mark, event.clientX, event.clientY) : hide();
-  });
+  const distance = (mark, x, y) => { const at = middle(mark); return Math.hypot(at[0] - x, at[1] - y); };
+  const nearest = (target, x, y) => {
+    const marks = [...target.closest?.(".plot")?.querySelectorAll("[data-tip]") ?? []];
+    const near = marks.map(mark => [distance(mark, x, y), mark]).filter(one => one[0] < 14);
+    return near.sort((one, other) => one[0] - other[0])[0]?.[1];
+  };
+  const point = ({target, clientX, clientY}) => {
+    const mark = target.closest?.("[data-tip]") ?? nearest(target, clientX, clientY);
+    mark ? show(mark, clientX, clientY) : hide();
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
   document.addEventListener("scroll", hide, {passive: true});
   const steps = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1};
   for (const plot of document.querySelectorAll(".plot[tabindex]")) {

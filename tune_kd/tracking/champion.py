@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 ALIAS: Final = "champion"
+WEIGHTS: Final = "weights.pt"
+"""Beside the program: what another search needs to take the winner as its teacher."""
 TAG_DIGEST: Final = f"{names.TAG_PREFIX}model"
 _TAG_VERSIONS: Final = "mlflow.modelVersions"
 
 
-def pack(module: "torch.nn.Module", example: "np.ndarray[Any, Any]", folder: Path) -> None:
+def pack(module: "torch.nn.Module", example: "np.ndarray[Any, Any]", weights: Path, folder: Path) -> None:
     """Write the model as an MLflow folder. torch.export's format is the one that MLflow loads without unpickling."""
     import numpy as np
     import torch
@@ -54,6 +56,7 @@ def pack(module: "torch.nn.Module", example: "np.ndarray[Any, Any]", folder: Pat
     except Exception as error:  # torch.export raises many kinds for a user's own model.
         reason = str(error).strip().partition("\n")[0]
         raise TuneKDError(f"The winner cannot be exported for MLflow (torch.export): {reason}") from error
+    shutil.copy(weights, temporary / WEIGHTS)
     temporary.replace(folder)
 
 

@@ -147,13 +147,16 @@ class Tracker:
         self._tell(Event(key, ended, status=_STATUS[state], tags=_tags({names.TAG_STATE: state, **reason})))
 
     def register_champion(
-        self, module: "torch.nn.Module", *, name: str, example: "np.ndarray[Any, Any]", note: str = ""
+        self, module: "torch.nn.Module", *, name: str, example: "np.ndarray[Any, Any]", weights: Path, note: str = ""
     ) -> None:
-        """Register the winner. `example` are images as the module takes them; takes seconds (torch.export)."""
+        """Register the winner: its program for use, its `weights` to teach with. Takes seconds (torch.export).
+
+        `example` are images as the module takes them.
+        """
         digest = champion.digest(module)
         folder = self._spool.folder / f"champion-{digest}"
         if not folder.exists():
-            champion.pack(module, example, folder)
+            champion.pack(module, example, weights, folder)
         name = re.sub(r"[/:'\"]+", "-", name)
         about = {"name": name, "digest": digest, "folder": folder.name, "note": redact(note)}
         self._tell(Event(PARENT, time.time(), champion=about))

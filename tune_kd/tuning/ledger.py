@@ -63,9 +63,7 @@ class Ledger:
         self._storage = JournalStorage(self._file)
         self._plan = plan
         self._known = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
-        self._arms = [
-            self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms
-        ]
+        self._arms = [self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms]
         self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
         for arm, study in zip(plan.arms, self._arms, strict=True):
             self._queue_settings(arm, study)

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from torch import nn
 
-from tune_kd import checkpoint, measures, names
+from tune_kd import checkpoint, measures, names, teacher
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.space.study import Study, resolve
@@ -22,8 +22,6 @@ from tune_kd.training import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT
 from tune_kd.tuning.workbench import Workbench, as_tensor, workbench
-
-LATENCY_REPEATS = 50
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,10 @@ def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: Path
     """The one place where a student meets the test images."""
     data = bench.images
     scores = test_scores(model, data, as_tensor(bench.material.splits.test), bench.teacher_on_test)
-    single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
-    many, many_p95 = measures.latency_ms(model, data.shape, study.train.batch_size, repeats=LATENCY_REPEATS // 5)
+    single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=teacher.LATENCY_REPEATS)
+    many, many_p95 = measures.latency_ms(
+        model, data.shape, study.train.batch_size, repeats=teacher.LATENCY_REPEATS // 5
+    )
     checkpoint.save(saved.with_suffix(".best"), dict(model.state_dict()))
     return dict(scores) | {
         names.PARAMETERS: measures.parameter_count(model),
