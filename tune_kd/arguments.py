@@ -31,9 +31,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--experiment", default="tune_kd", help="MLflow's experiment (default: tune_kd)")
     parser.add_argument("--address", metavar="ADDR", help="a Ray cluster's address (default: Ray on this machine)")
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
-    parser.add_argument(
-        "--plan", action="store_true", help="print what would be run and how long it takes; run nothing"
-    )
+    parser.add_argument("--plan", action="store_true", help="print what would be run and how long; run nothing")
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("--list", action="store_true", help="print the studies that ship")

@@ -1,7 +1,7 @@
-"""A teacher's logits per (image, view), in one memory-mapped file a node that every trial and every later search shares.
+"""A teacher's logits per (image, view), in one memory-mapped file a node, shared by its trials and by later searches.
 
-Filled as views are first needed, by whichever trial needs them. Two processes may fill the same place at once: both write
-the same numbers, and the mark that a place is filled is written after them.
+Filled as views are first needed, by whichever trial needs them. Two processes may fill the same place at once: both
+write the same numbers, and the mark that a place is filled is written after them.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class LogitCache:
 
     @classmethod
     def open(cls, key: CacheKey, shape: tuple[int, int, int]) -> "LogitCache | None":
-        """The file for (images, views, classes); None where the disk has no room for it, and the teacher runs instead."""
+        """The file for (images, views, classes); None where the disk has no room, and the teacher runs instead."""
         folder = cache_root() / "logits"
         path = folder / f"{key.digest}-{'x'.join(map(str, shape))}"
         try:

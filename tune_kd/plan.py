@@ -1,4 +1,4 @@
-"""A study expanded: which cells, which arms, how many trials and epochs; what `--plan` prints and what tuning follows."""
+"""A study expanded: which cells and arms, how many trials and epochs; what `--plan` prints and tuning follows."""
 
 import math
 from collections.abc import Mapping

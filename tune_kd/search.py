@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from tune_kd import arguments, names
 from tune_kd.errors import InputError, TuneKDError
+from tune_kd.folder import held
 from tune_kd.space.load import load, shipped
 from tune_kd.space.study import Study
 
@@ -39,15 +40,17 @@ def _command(given: argparse.Namespace, console: Console) -> int:
         return 0
     folder = given.out or (Path("runs") / given.name if given.name else None)
     study = _stored_study(folder, given) if given.resume else _study(given.study or "quickstart", given)
-    # Imported here, because they bring torch and Ray: `--help`, `--list` and a mistake in a study should not wait for them.
+    # Imported here, as they bring torch and Ray: `--help`, `--list` and a mistake in a study should not wait for them.
     if given.plan:
         from tune_kd.planning import show
 
         return show(study, console)
-    from tune_kd.session import Session
-
     name = given.name or (folder.name if folder else f"{study.study}-{time.strftime('%Y%m%d-%H%M%S')}")
-    return Session(study, name, folder or Path("runs") / name, given, console).run()
+    folder = (folder or Path("runs") / name).absolute()
+    with held(folder, given.resume):
+        from tune_kd.session import Session
+
+        return Session(study, name, folder, given, console).run()
 
 
 def _study(source: str, given: argparse.Namespace) -> Study:

@@ -21,7 +21,6 @@ from rich.table import Table
 from tune_kd import export, names, plan, results, summary
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
-from tune_kd.folder import held
 from tune_kd.live import View
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
@@ -44,7 +43,7 @@ class Session:
         self._plan = plan.make(study)
         self._study = study
         self._name = name
-        self._folder = folder.absolute()
+        self._folder = folder
         self._given = given
         self._console = console
         self._phases: dict[str, float] = {}
@@ -54,7 +53,7 @@ class Session:
     def run(self) -> int:
         """The whole search; its exit code."""
         started = time.time()
-        with held(self._folder, self._given.resume), self._ctrl_c():
+        with self._ctrl_c():
             self._say(f"[bold]{escape(self._name)}[/]  {escape(self._study.question)}")
             self._say(
                 f"{len(self._plan.cells)} cells · {len(self._plan.arms)} arms · {self._plan.trials} trials · "
@@ -215,8 +214,8 @@ class Session:
         self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.waiting:
             self._console.print(
-                f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). They wait on "
-                f"disk; this delivers them: {escape(outcome.command)}"
+                f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). "
+                f"They wait on disk; this delivers them: {escape(outcome.command)}"
             )
 
     def _failures(self, ledger: Ledger) -> int:

@@ -85,7 +85,7 @@ def test_labels():
     assert cells.label({"augment.kind": "none", "kd.alpha": 0.5}) == "no augmentation, α 0.5"  # noqa: RUF001
     assert cells.label({"train.weight_decay": 1e-4}) == "weight decay 0.0001"
     assert cells.label({}) == "the whole study"
-    assert cells.text(math.nan) == "–"  # noqa: RUF001
+    assert cells.text(math.nan) == "–"
     assert cells.settings({"train.lr": 0.00123, "kd.temperature": 4.0}, ["train.lr", "kd.temperature", "x"]) == (
         "lr 0.0012, T 4"
     )
@@ -97,14 +97,14 @@ def test_plain_values_are_json():
 
 
 def test_numbers_as_people_write_them():
-    assert [words.points(value) for value in (0.0123, -0.0123, 0.0001, None)] == ["+1.2", "−1.2", "0.0", "–"]  # noqa: RUF001
-    assert [words.p_value(value) for value in (0.00001, 0.04, None)] == ["< 0.001", "0.040", "–"]  # noqa: RUF001
+    assert [words.points(value) for value in (0.0123, -0.0123, 0.0001, None)] == ["+1.2", "−1.2", "0.0", "–"]
+    assert [words.p_value(value) for value in (0.00001, 0.04, None)] == ["< 0.001", "0.040", "–"]
     assert [duration(value) for value in (2.44, 59.7, 75, 3725, None)] == [
         "2.4 s",
         "60 s",
         "1 min 15 s",
         "1 h 02 min",
-        "–",  # noqa: RUF001
+        "–",
     ]
 
 

@@ -1,7 +1,8 @@
 """Augmentation as a numbered list of views: view v of image i is always the same picture.
 
-That is what lets a teacher's logits be cached exactly. flip and crop have a complete list (2, 81 and 162 views for CIFAR's
-pad of 4); colour and rotation have infinitely many, so each image gets a bank of `bank` views drawn once from the seed.
+That is what lets a teacher's logits be cached exactly. flip and crop have a complete list (2, 81 and 162 views for
+CIFAR's pad of 4); colour and rotation have infinitely many, so each image gets a bank of `bank` views drawn once from
+the seed.
 """
 
 import math

@@ -53,7 +53,7 @@ def text(value: Any) -> str:
         return f"{int(value)}" if value.is_integer() and abs(value) < 1e15 else f"{value:.3g}"
     if isinstance(value, list):
         return ", ".join(text(item) for item in value)
-    return "–" if value is None else str(value)  # noqa: RUF001
+    return "–" if value is None else str(value)
 
 
 def name(key: str) -> str:

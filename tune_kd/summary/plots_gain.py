@@ -39,7 +39,7 @@ def forests(verdict: Mapping[str, Any]) -> list[Markup]:
 def _forest(shown: Sequence[Mapping[str, Any]], scale: svg.Scale, first: int) -> Markup:
     bottom = 6 + ROW * len(shown)
     rows = [_forest_row(cell, scale, 6 + ROW * place) for place, cell in enumerate(shown)]
-    axis = svg.bottom_axis(scale, bottom, 6, "distilled − scratch, points", factor=100)  # noqa: RUF001
+    axis = svg.bottom_axis(scale, bottom, 6, "distilled − scratch, points", factor=100)
     description = "; ".join(f"{cells.label(cell['cell'])}: {words.interval(cell['gain'])}" for cell in shown)
     title = "Gain of each cell with its 95 % interval, in points"
     drawing = svg.chart(f"forest{first}", title, description, svg.HALF, bottom + 42, axis, *rows)

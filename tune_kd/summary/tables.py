@@ -168,7 +168,7 @@ def class_table(verdict: Mapping[str, Any]) -> Markup | None:
     gains = [_class_gains(cell) for cell in found]
     limit = max((abs(value) for column in gains for value in column if value is not None), default=0.0) or 1.0
     rows = [[name, *(_shaded(column[place], limit) for column in gains)] for place, name in enumerate(classes)]
-    caption = "Gain of each class in points, distilled − scratch, mean over the repeats"  # noqa: RUF001
+    caption = "Gain of each class in points, distilled − scratch, mean over the repeats"
     drawn = table(caption, ["class", *(cells.label(cell["cell"]) for cell in found)], rows, class_="shaded")
     return drawn if count <= SHOWN_CLASSES else el("details", el("summary", f"All {count} classes"), drawn)
 

@@ -8,7 +8,7 @@ from tune_kd.summary import cells
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
-DASH: Final = "–"  # noqa: RUF001 - the typographic sign for "nothing here"
+DASH: Final = "–"
 
 
 def percent(value: float | None) -> str:

@@ -1,7 +1,7 @@
-"""Decides what is trained next and writes down what became of it. Knows no Ray: it hands out legs and hears of their end.
+"""Decides what is trained next and writes down what became of it. Knows no Ray: it hands out legs, hears of their end.
 
-A leg is one training taken up to its next rung. Because a leg always ends by itself, pausing, promoting, resuming after a
-kill and moving to another node are all the same thing: the next leg starts from the last one's checkpoint.
+A leg is one training taken up to its next rung. Because a leg always ends by itself, pausing, promoting, resuming after
+a kill and moving to another node are all the same thing: the next leg starts from the last one's checkpoint.
 """
 
 import json
@@ -59,7 +59,7 @@ class Conductor:
     # What to train next.
 
     def next(self) -> Leg | Literal["wait", "done"]:
-        """The leg that should have the next free slot: a promotion before a new trial, and finals of arms that are done."""
+        """The leg for the next free slot: a promotion before a new trial, then finals of arms that are done."""
         if self._clock() > self._deadline:
             for ladder in self._ladders.values():
                 ladder.closing = True

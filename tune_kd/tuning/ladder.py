@@ -1,6 +1,6 @@
-"""Successive halving as it was published, for one arm: a trial pauses at each rung and goes on when it is among the best.
+"""Successive halving as published, for one arm: a trial pauses at each rung and goes on when it is among the best.
 
-Holds nothing that the ledger does not: it is built by telling it what the ledger has, and can be thrown away at any time.
+Holds nothing that the ledger does not: it is built by telling it what the ledger has, and can be thrown away.
 """
 
 import heapq

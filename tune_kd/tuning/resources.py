@@ -29,8 +29,8 @@ def share(wanted: Resources) -> Share:
         return Share(wanted.cpu, AUTO_SHARE if gpus else 0.0)
     if wanted.gpu and not gpus:
         raise InputError(
-            f"resources.gpu is {wanted.gpu}, but Ray sees no GPU here. Use --set resources.gpu=auto to train on the CPU "
-            "where there is none, or give the address of a cluster that has one."
+            f"resources.gpu is {wanted.gpu}, but Ray sees no GPU here. Use --set resources.gpu=auto to train on the "
+            "CPU where there is none, or give the address of a cluster that has one."
         )
     return Share(wanted.cpu, float(wanted.gpu))
 

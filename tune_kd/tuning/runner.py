@@ -17,9 +17,12 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "1000000")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# How many trials may wait for a process: the searcher hands out no more than there are slots.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from tune_kd.errors import InputError
 from tune_kd.tuning.conductor import Conductor
@@ -64,6 +67,17 @@ def _unreachable(address: str | None, reason: str) -> InputError:
     )
 
 
+class InOrder(FIFOScheduler):
+    """Leaves it to Tune's queue which trial starts.
+
+    The stock scheduler gives a process that has become free to a trial whose own process is still starting, and Tune
+    then throws that one away. A leg is shorter than a start, so it would go on like this for ever, on one process.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        return None
+
+
 def conduct(
     conductor: Conductor, material: ray.ObjectRef[Any], share: Share, checkpoints: Path, interrupted: Callable[[], bool]
 ) -> None:
@@ -80,7 +94,11 @@ def conduct(
         tune.Tuner(
             tune.with_resources(partial(_trial, material=material), share.request()),
             tune_config=tune.TuneConfig(
-                search_alg=searcher, num_samples=-1, reuse_actors=True, trial_dirname_creator=_one_folder
+                search_alg=searcher,
+                scheduler=InOrder(),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=_one_folder,
             ),
             run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0),
         ).fit()

@@ -16,7 +16,8 @@ class AsRanked(Study):
     """An arm's study in which a trial that waits at a rung counts by what it has shown.
 
     Optuna's TPE takes every running trial for a bad one (constant_liar). Among paused trials are the best ones, so they
-    are shown as PRUNED, which TPE ranks by step and value. A diverged one is shown as PRUNED without any value: the worst.
+    are shown as PRUNED, which TPE ranks by step and value. A diverged one is shown as PRUNED without any value: the
+    worst.
     """
 
     def _get_trials(
