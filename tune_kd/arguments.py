@@ -24,7 +24,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("study", nargs="?", metavar="STUDY",
                         help="a study file, or the name of one that ships (default: quickstart)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="another value for a key of the study, e.g. budget.trials=50; may be repeated")  # fmt: skip
+                        help="another value for a key of the study, e.g. budget.trials=50; repeatable")  # fmt: skip
     parser.add_argument("--name", help="the search's name (default: the study's name and the time)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/NAME)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's address (default: mlflow.db in this folder)")

@@ -146,11 +146,12 @@ class Session:
             if epoch % max(1, total // 5) == 0:
                 self._say(f"teacher: epoch {epoch} of {total}, validation accuracy {accuracy:.2%}")
 
-        self._prepared = ray.put(prepared)
+        wanted = self._study.teacher
+        what = "loading" if wanted.checkpoint else "training"
+        self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
         gpu = share(self._study.resources).gpu > 0
-        taught = teach(self._study, self._prepared, self._checkpoints / "teacher.pt", gpu, report)
-        accuracy = taught.facts[names.TEST_ACCURACY]
-        self._say(f"teacher: {self._study.teacher.model}, test accuracy [bold]{accuracy:.2%}[/]")
+        taught = teach(self._study, ray.put(prepared), self._checkpoints / "teacher.pt", gpu, report)
+        self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
         return taught
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
@@ -207,7 +208,7 @@ class Session:
             table.add_row(*row)
         self._console.print(table)
         for sentence in summary.sentences(verdict):
-            self._console.print(f"• {escape(sentence)}")
+            self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
         self._console.print(f"report      {self._folder / names.REPORT_FILE}")
         self._console.print(f"MLflow      {escape(tracker.look)}")

@@ -95,7 +95,7 @@ def conduct(
             tune.with_resources(partial(_trial, material=material), share.request()),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=InOrder(),
+                scheduler=InOrder(),  # type: ignore[no-untyped-call]
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_one_folder,
