@@ -1,0 +1,86 @@
+"""Where a teacher comes from, and that a cached logit is what the teacher says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tune_kd import measures, names, teacher
+from tune_kd.errors import InputError
+from tune_kd.export import export
+from tune_kd.models import build
+from tune_kd.space.load import load
+from tune_kd.space.study import Study
+from tune_kd.teacher import CHUNK, IMAGENET, Guide, Teacher
+from tune_kd.training import Images
+
+STUDY = """
+study: taught
+question: By whom?
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Images:
+    random = np.random.default_rng(0)
+    pixels = torch.from_numpy(random.integers(0, 256, (200, 3, 32, 32), dtype=np.uint8))
+    return Images(pixels, torch.arange(200) % 10, (0.5,) * 3, (0.25,) * 3, 10)
+
+
+def study(checkpoint: Path, *settings: str) -> Study:
+    return load(STUDY, ["teacher.model=resnet20_a", f"teacher.checkpoint='{checkpoint}'", *settings])
+
+
+def make(wanted: Study, data: Images) -> Teacher:
+    nobody = torch.empty(0, dtype=torch.int64)
+    return teacher.make(wanted, data, nobody, nobody, Path("unused"), lambda row: None)
+
+
+def test_a_foreign_file_with_wrapped_and_prefixed_weights_is_loaded(data: Images, tmp_path: Path) -> None:
+    model = build("resnet20_a", classes=10, in_shape=(3, 32, 32))
+    file = tmp_path / "foreign.th"
+    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}, "best_prec1": 91.7}, file)
+    made = make(study(file, "teacher.normalize=imagenet"), data)
+    assert (made.mean, made.std) == IMAGENET
+    assert all(torch.equal(made.weights[key], value) for key, value in model.state_dict().items())
+
+
+def test_another_architecture_is_refused_with_the_keys_that_differ(data: Images, tmp_path: Path) -> None:
+    file = tmp_path / "other.pt"
+    torch.save(build("lightnn", classes=10, in_shape=(3, 32, 32)).state_dict(), file)
+    with pytest.raises(InputError, match=r"another architecture.*missing: conv1"):
+        make(study(file), data)
+
+
+def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Images, tmp_path: Path) -> None:
+    model = build("lightnn", classes=10, in_shape=(3, 32, 32))
+    export(tmp_path, model, (0.1,) * 3, (0.2,) * 3, {"in_shape": [3, 32, 32], "classes": list("abcdefghij")})
+    made = make(study(tmp_path / "weights.pt", "teacher.model=lightnn"), data)
+    assert tuple(made.mean) == (0.1,) * 3
+    assert tuple(made.std) == (0.2,) * 3
+
+
+def test_what_the_report_says_of_it(data: Images) -> None:
+    model = build("lightnn", classes=10, in_shape=(3, 32, 32))
+    made = Teacher("lightnn", model.state_dict(), data.mean, data.std, data.shape, 10)
+    found = teacher.facts(made, data, torch.arange(50), torch.arange(50, 200))
+    assert found[names.PARAMETERS] == measures.parameter_count(model) == 267_738
+    assert 0 <= found[names.TEST_ACCURACY] <= 1  # type: ignore[operator]
+
+
+def test_a_logit_does_not_depend_on_which_images_it_was_computed_with(data: Images) -> None:
+    model = build("resnet20_a", classes=10, in_shape=(3, 32, 32))
+    made = Teacher("resnet20_a", model.state_dict(), data.mean, data.std, data.shape, 10)
+    guide = Guide(made, None, torch.device("cpu"))
+    together = guide.run(data.images[: CHUNK + 10])
+    for k in (0, 7, CHUNK - 1, CHUNK, CHUNK + 9):
+        assert torch.equal(guide.run(data.images[k : k + 1])[0], together[k])
+
+
+def test_other_weights_have_another_digest(data: Images) -> None:
+    models = [build("lightnn", classes=10, in_shape=(3, 32, 32)) for _ in range(2)]
+    digests = [Teacher("lightnn", m.state_dict(), data.mean, data.std, data.shape, 10).digest for m in models]
+    same = Teacher("lightnn", models[0].state_dict(), data.mean, data.std, data.shape, 10).digest
+    assert digests[0] == same != digests[1]
