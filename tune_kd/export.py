@@ -35,7 +35,8 @@ channels, height, width = facts["in_shape"]
 for name in sys.argv[1:]:
     picture = Image.open(name).convert("L" if channels == 1 else "RGB").resize((width, height))
     pixels = torch.from_numpy(np.array(picture)).reshape(1, height, width, channels).permute(0, 3, 1, 2).contiguous()
-    chances = model(pixels).softmax(1)[0]  # pixels are uint8, 0...255: the model normalises by itself
+    with torch.inference_mode():
+        chances = model(pixels).softmax(1)[0]  # pixels are uint8, 0...255: the model normalises by itself
     print(f"{name}: {facts['classes'][int(chances.argmax())]} ({float(chances.max()):.1%})")
 '''
 

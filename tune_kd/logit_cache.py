@@ -4,16 +4,19 @@ Filled as views are first needed, by whichever trial needs them. Two processes m
 write the same numbers, and the mark that a place is filled is written after them.
 """
 
+import fcntl
 import hashlib
 import json
-import os
+import math
 import shutil
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+
+from tune_kd.data.sources import user_cache
 
 LARGEST_SHARE_OF_DISK = 0.5
 
@@ -39,15 +42,22 @@ class LogitCache:
     @classmethod
     def open(cls, key: CacheKey, shape: tuple[int, int, int]) -> "LogitCache | None":
         """The file for (images, views, classes); None where the disk has no room, and the teacher runs instead."""
-        folder = cache_root() / "logits"
-        path = folder / f"{key.digest}-{'x'.join(map(str, shape))}"
+        folder = user_cache() / "logits"
+        name = f"{key.digest}-{'x'.join(map(str, shape))}"
+        logits, filled = folder / f"{name}.f16", folder / f"{name}.mark"
+        sizes = {logits: 2 * math.prod(shape), filled: math.prod(shape[:2])}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            logits = _map(path.with_suffix(".f16"), np.float16, shape)
-            filled = _map(path.with_suffix(".mark"), np.uint8, shape[:2])
+            # Trials open it at the same moment, and all of them must hold the same two files.
+            with (folder / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not _whole(sizes) and not _make(sizes):
+                    return None
+                return cls(
+                    np.memmap(logits, np.float16, "r+", shape=shape), np.memmap(filled, np.uint8, "r+", shape=shape[:2])
+                )
         except OSError:
             return None
-        return cls(logits, filled) if logits is not None and filled is not None else None
 
     def read(self, index: np.ndarray, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits (fp16) and which of them are there. The marks are read first, see above."""
@@ -59,19 +69,18 @@ class LogitCache:
         self.filled[index, view] = 1
 
 
-def cache_root() -> Path:
-    """Where caches lie: TUNE_KD_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("TUNE_KD_CACHE") or Path.home() / ".cache" / "tune_kd")
+def _whole(sizes: Mapping[Path, int]) -> bool:
+    return all(path.exists() and path.stat().st_size == size for path, size in sizes.items())
 
 
-def _map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The file as an array; made sparse when it is new, made anew when its size is not what it must be."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not path.exists() or path.stat().st_size != size:
-        if size > LARGEST_SHARE_OF_DISK * shutil.disk_usage(path.parent).free:
-            return None
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+def _make(sizes: Mapping[Path, int]) -> bool:
+    """Both files anew and sparse: marks are worth nothing without the logits they were set for."""
+    folder = next(iter(sizes)).parent
+    if sum(sizes.values()) > LARGEST_SHARE_OF_DISK * shutil.disk_usage(folder).free:
+        return False
+    for path in sizes:
+        path.unlink(missing_ok=True)
+    for path, size in sizes.items():
+        with path.open("wb") as file:
             file.truncate(size)
-        # Renamed whole, so a process that opens the file beside us sees all of it or none.
-        os.replace(file.name, path)
-    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+    return True

@@ -23,7 +23,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
         | {names.PARAMETERS: sizes[entry.config["student.model"]]}
-        | _settings(arm.cell, entry.config)
+        | _settings(arm.cell, entry)
         for arm in plan.arms
         for entry, trial in ledger.entries(arm)
     ]
@@ -38,7 +38,7 @@ def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
         {"arm": entry.arm.name, **_common(entry, trial, runs)}
         | {names.VAL_ACCURACY: best_value(trial)}
         | dict(trial.user_attrs[RESULT])
-        | _settings(cell, entry.config)
+        | _settings(cell, entry)
         for arm in plan.arms
         for entry, trial in ledger.finals(arm)
         if RESULT in trial.user_attrs
@@ -72,9 +72,12 @@ def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[s
     }
 
 
-def _settings(cell: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(cell: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    """How it distils says nothing of a student without a teacher."""
+    scratch = entry.arm.name == names.SCRATCH
     return {names.CELL_PREFIX + key: level for key, level in cell.items()} | {
-        names.CONFIG_PREFIX + key: value for key, value in config.items()
+        names.CONFIG_PREFIX + key: None if scratch and key.startswith("kd.") else value
+        for key, value in entry.config.items()
     }
 
 
