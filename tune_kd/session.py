@@ -30,12 +30,14 @@ from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
-from tune_kd.tuning.resources import share
+from tune_kd.tuning.resources import share, slots
 from tune_kd.tuning.teaching import Taught, teach
 from tune_kd.tuning.workbench import Material
 
 INTERRUPTED = 130
 RUN_ID_SECONDS = 15.0
+MOST_WARM = 32
+"""Processes that are readied while the teacher is made; a large cluster's others start when they are needed."""
 
 
 class Session:
@@ -149,7 +151,9 @@ class Session:
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        gpu = share(self._study.resources).gpu > 0
+        each = share(self._study.resources)
+        runner.warm_up(min(slots(each), MOST_WARM))
+        gpu = each.gpu > 0
         taught = teach(self._study, ray.put(prepared), self._checkpoints / "teacher.pt", gpu, report)
         self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
         return taught

@@ -1,5 +1,7 @@
 """How many trainings fit beside each other on the machines Ray has."""
 
+import math
+import time
 from dataclasses import dataclass
 
 import ray
@@ -9,6 +11,8 @@ from tune_kd.space.schema import Resources
 
 AUTO_SHARE = 0.25
 """Share of a GPU that `gpu: auto` gives a trial: students are small, and one alone leaves most of a card idle."""
+
+LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,21 @@ def share(wanted: Resources) -> Share:
             "CPU where there is none, or give the address of a cluster that has one."
         )
     return Share(wanted.cpu, float(wanted.gpu))
+
+
+class Slots:
+    """How many trials fit now; asked between any two events, so the cluster is looked at only now and then."""
+
+    def __init__(self, each: Share) -> None:
+        self._each = each
+        self._number = 0
+        self._looked = -math.inf
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._number = slots(self._each)
+            self._looked = time.monotonic()
+        return self._number
 
 
 def slots(each: Share) -> int:

@@ -26,7 +26,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from tune_kd.errors import InputError
 from tune_kd.tuning.conductor import Conductor
-from tune_kd.tuning.resources import Share, slots
+from tune_kd.tuning.resources import Share, Slots
 from tune_kd.tuning.searcher import LegSearcher
 from tune_kd.tuning.trial import run
 
@@ -67,6 +67,17 @@ def _unreachable(address: str | None, reason: str) -> InputError:
     )
 
 
+def warm_up(number: int) -> None:
+    """Has processes import what trials need while the teacher is still made; Ray gives them to trials later."""
+    warm: Any = ray.remote(num_cpus=0)(_ready)
+    for _ in range(number):
+        warm.remote()
+
+
+def _ready() -> None:
+    """By the time this can run, its process has imported this module and all that trials need."""
+
+
 class InOrder(FIFOScheduler):
     """Leaves it to Tune's queue which trial starts.
 
@@ -82,13 +93,14 @@ def conduct(
     conductor: Conductor, material: ray.ObjectRef[Any], share: Share, checkpoints: Path, interrupted: Callable[[], bool]
 ) -> None:
     """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
-    if slots(share) == 0:
+    fitting = Slots(share)
+    if fitting() == 0:
         raise InputError(
             f"resources: no machine of this Ray has room for a trial with {share.request()}. It has "
             f"{ {key: value for key, value in ray.cluster_resources().items() if key in ('CPU', 'GPU')} }."
         )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, partial(slots, share), interrupted, checkpoints)
+    searcher = LegSearcher(conductor, fitting, interrupted, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
