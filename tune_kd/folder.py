@@ -10,13 +10,19 @@ from tune_kd import names
 from tune_kd.errors import InputError
 
 LOCK_FILE = ".lock"
+OWN = {LOCK_FILE, names.STUDY_FILE, names.TEACHER_DIR}
 
 
 @contextmanager
 def held(folder: Path, resume: bool) -> Iterator[None]:
     """Takes the folder for this process. The lock is the system's, so a process that dies lets go of it."""
     where = shlex.quote(str(folder))
-    begun = (folder / names.LEDGER_FILE).exists()
+    try:
+        begun = (folder / names.LEDGER_FILE).exists()
+        # What a search leaves that failed before it had begun is no obstacle.
+        foreign = folder.is_dir() and {path.name for path in folder.iterdir()} - OWN
+    except OSError as error:
+        raise _unusable(folder, error) from error
     if resume and not begun:
         raise InputError(f"--resume: there is no search in {folder}. Leave --resume out to begin one there.")
     if begun and not resume:
@@ -24,14 +30,13 @@ def held(folder: Path, resume: bool) -> Iterator[None]:
             f"{folder} holds a search already. To go on with it: python -m tune_kd.search --out {where} --resume. "
             f"To begin another: give another --name or --out."
         )
-    own = {LOCK_FILE, names.STUDY_FILE}  # what a search leaves that failed before it had begun
-    if not begun and folder.is_dir() and any(path.name not in own for path in folder.iterdir()):
+    if not begun and foreign:
         raise InputError(f"{folder} is not empty and holds no search. Give a new --name or --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK_FILE).open("w")
     except OSError as error:
-        raise InputError(f"--out {folder}: cannot be written to ({error.strerror}). Give another --out.") from error
+        raise _unusable(folder, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,3 +45,7 @@ def held(folder: Path, resume: bool) -> Iterator[None]:
                 f"another search is running in {folder}. Wait for it, or give another --name or --out."
             ) from error
         yield
+
+
+def _unusable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--out {folder}: cannot be written to ({error.strerror}). Give another --out.")

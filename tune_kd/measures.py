@@ -45,13 +45,13 @@ def evaluate(logits: Tensor, labels: Tensor, classes: int) -> Scores:
 def _counts(predictions: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Images per class, in float64: classified right, predicted as it, and of it."""
     per_class = (labels[predictions == labels], predictions, labels)
-    hits, predicted, actual = (torch.bincount(found, minlength=classes).double().cpu() for found in per_class)
+    hits, predicted, actual = (torch.bincount(found, minlength=classes).cpu().double() for found in per_class)
     return hits, predicted, actual
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Mean distance between confidence and accuracy over 15 bins of equal width, weighted by their images."""
-    confidence, predictions = F.softmax(logits.double().cpu(), 1).max(1)
+    confidence, predictions = F.softmax(logits.cpu().double(), 1).max(1)
     bins = (confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1
     surplus = confidence - (predictions == labels.cpu()).double()
     return float(torch.bincount(bins, weights=surplus, minlength=ECE_BINS).abs().sum() / len(labels))

@@ -67,6 +67,9 @@ TAG_STATE: Final = "tune_kd.state"
 TAG_KIND: Final = "tune_kd.kind"
 TAG_STOP_REASON: Final = "stop_reason"
 
+INTERRUPTED: Final = 130
+"""The exit code of a search that the user stopped."""
+
 # Files of a result folder.
 STUDY_FILE: Final = "study.yaml"
 LEDGER_FILE: Final = "ledger.journal"
@@ -76,6 +79,7 @@ VERDICT_FILE: Final = "verdict.json"
 REPORT_FILE: Final = "report.html"
 MODEL_DIR: Final = "model"
 CHECKPOINT_DIR: Final = "checkpoints"
+TEACHER_DIR: Final = "teacher"
 
 CELL_PREFIX: Final = "cell."
 CONFIG_PREFIX: Final = "config."

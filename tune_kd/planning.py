@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.models import build
 from tune_kd.plan import Plan
-from tune_kd.preparation import Prepared, levels, prepare
+from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
+from tune_kd.space.messages import takes_weight
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.training import Images, Job, predict, train
@@ -77,11 +79,9 @@ def _images(study: Study, cell: plan.Cell, prepared: Prepared) -> list[int]:
     def choices(key: str) -> tuple[Any, ...]:
         return (cell[key],) if key in cell else levels(study, key)
 
-    weight = study.data.weight or (0.5 if "data.weight" in study.search else None)
     return [
-        len(student_indices(prepared.splits, str(source), size, weight))
-        for source in choices("data.source")
-        for size in choices("data.size")
+        len(student_indices(prepared.splits, source, size, weight if takes_weight(source) else None))
+        for source, size, weight in product(*map(choices, IMAGE_KEYS))
     ]
 
 

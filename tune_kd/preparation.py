@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from tune_kd import models
+from tune_kd import checkpoint, models
 from tune_kd.data import sources
 from tune_kd.data.splits import Splits, split, student_indices
 from tune_kd.plan import Plan
-from tune_kd.space.domains import Choice, Grid
+from tune_kd.space.domains import Choice, Constant, Integer, Uniform
+from tune_kd.space.messages import takes_weight
 from tune_kd.space.study import Study, constants
+
+IMAGE_KEYS = ("data.source", "data.size", "data.weight")
+"""What decides which images a student sees."""
 
 STATISTICS_IMAGES = 10_000
 """Mean and standard deviation are read off at most this many training images; more do not move the third digit."""
@@ -55,19 +60,25 @@ def check(plan: Plan, prepared: Prepared) -> None:
     study, classes = plan.study, len(prepared.splits.classes)
     for name in {study.teacher.model, *levels(study, "student.model")}:
         models.check(str(name), classes=classes, in_shape=prepared.shape)
-    weight = study.data.weight
-    for source in levels(study, "data.source"):
-        for size in levels(study, "data.size"):
-            student_indices(
-                prepared.splits, source, size, 0.5 if weight is None and "data.weight" in study.search else weight
-            )
+    if study.teacher.checkpoint is not None:
+        teacher = models.build(study.teacher.model, classes=classes, in_shape=prepared.shape)
+        checkpoint.load_weights(teacher, study.teacher.checkpoint)
+    for source, size, weight in product(*(levels(study, key) for key in IMAGE_KEYS)):
+        student_indices(prepared.splits, source, size, weight if takes_weight(source) else None)
 
 
 def levels(study: Study, key: str) -> tuple[Any, ...]:
-    """The values that a key takes somewhere in the study, as far as they can be listed."""
+    """The values that a key takes somewhere in the study; of a range its two ends."""
     if key in study.conditions:
         return study.conditions[key]
-    domain = study.search.get(key)
-    if isinstance(domain, Choice | Grid):
-        return tuple(domain.values)
-    return (constants(study)[key],)
+    match study.search.get(key):
+        case None:
+            return (constants(study)[key],)
+        case Choice(values=values) as domain:
+            found = values
+        case Uniform(low=low, high=high) | Integer(low=low, high=high) as domain:
+            found = (low, high)
+        case domain:
+            found = (domain.value,) if isinstance(domain, Constant) else ()
+    # Where the key is not searched it has the value of its section.
+    return (*found, constants(study)[key]) if domain.when else tuple(found)

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from tune_kd import checkpoint, measures, names, summary
 from tune_kd.export import FromPixels, export
 from tune_kd.files import replace
 from tune_kd.models import build
-from tune_kd.plan import Plan
+from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.tuning import tables
 from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_value
@@ -124,3 +125,16 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "torch": torch.__version__,
     }
     return export(folder, model, prepared.mean, prepared.std, facts)
+
+
+def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """The verdict's figures that belong on MLflow's parent run."""
+    found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
+    for cell in verdict.get("cells", []):
+        # MLflow takes few signs in a metric's name.
+        where = re.sub(r"[^\w.\-/ ]", "_", label(cell["cell"]).replace(", ", "/"))
+        prefix = f"{where}/" if where else ""
+        found[f"{prefix}gain"] = (cell.get("gain") or {}).get("mean")
+        for arm in (names.DISTILLED, names.SCRATCH):
+            found[f"{prefix}{arm}"] = (cell.get(arm) or {}).get("mean")
+    return {key: value for key, value in found.items() if value is not None}

@@ -6,16 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from tune_kd import arguments, names
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.folder import held
-from tune_kd.space.load import load, shipped
+from tune_kd.space.load import dump, load, shipped
 from tune_kd.space.study import Study
-
-INTERRUPTED = 130
 
 GROWABLE = ("budget.trials", "budget.repeats", "budget.seconds")
 """What may be larger when a search goes on."""
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return names.INTERRUPTED
 
 
 def _command(given: argparse.Namespace, console: Console) -> int:
@@ -55,7 +54,18 @@ def _command(given: argparse.Namespace, console: Console) -> int:
 
 def _study(source: str, given: argparse.Namespace) -> Study:
     seed = [] if given.seed is None else [f"seed={given.seed}"]
-    return load(source, [*given.settings, *seed])
+    return _anchored(load(source, [*given.settings, *seed]))
+
+
+def _anchored(study: Study) -> Study:
+    """Its paths made absolute: the stored study must run from any folder, and the teacher is loaded elsewhere."""
+    root, checkpoint = study.data.root, study.teacher.checkpoint
+    data = study.data.model_copy(update={"root": root and str(Path(root).expanduser().absolute())})
+    if checkpoint is not None and not checkpoint.startswith("models:/"):
+        checkpoint = str(Path(checkpoint).expanduser().absolute())
+    return study.model_copy(
+        update={"data": data, "teacher": study.teacher.model_copy(update={"checkpoint": checkpoint})}
+    )
 
 
 def _stored_study(folder: Path | None, given: argparse.Namespace) -> Study:
@@ -84,7 +94,7 @@ def _grew(old: object, new: object) -> bool:
 
 
 def _differences(before: Study, now: Study) -> dict[str, tuple[object, object]]:
-    old, new = _flat(before.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
+    old, new = (_flat(yaml.safe_load(dump(study))) for study in (before, now))
     return {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
 
 

@@ -13,31 +13,26 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import ray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_kd import export, names, plan, results, summary
+from tune_kd import export, names, plan, results, summary, tracking
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.live import View
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study
-from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker, download_weights
+from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
 from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
-from tune_kd.tuning.resources import share, slots
 from tune_kd.tuning.teaching import Taught, teach
 from tune_kd.tuning.workbench import Material
 
-INTERRUPTED = 130
 RUN_ID_SECONDS = 15.0
-MOST_WARM = 32
-"""Processes that are readied while the teacher is made; a large cluster's others start when they are needed."""
 
 
 class Session:
@@ -59,21 +54,24 @@ class Session:
             self._say(f"[bold]{escape(self._name)}[/]  {escape(self._study.question)}")
             self._say(
                 f"{len(self._plan.cells)} cells · {len(self._plan.arms)} arms · {self._plan.trials} trials · "
-                f"{self._plan.finals} finals → {self._folder}"
+                f"{self._plan.finals} finals → {escape(str(self._folder))}"
             )
             replace(self._folder / names.STUDY_FILE, dump(self._study).encode())
             try:
                 return self._search(started)
             except KeyboardInterrupt:
-                self._console.print(f"\nStopped. Everything so far is kept. To go on:\n  {self._resume_command()}")
-                return INTERRUPTED
+                self._console.print(f"\n{escape(self._how_to_go_on())}")
+                return names.INTERRUPTED
             finally:
-                ray.shutdown()
+                runner.disconnect()
 
     def _search(self, started: float) -> int:
         with self._phase("start"):
-            self._load_teacher()
+            # Whatever the user may have got wrong shows here, before anything is begun under this name.
+            tracking.resolve(self._given.tracking_uri)
+            self._fetch_teacher()
             prepared = self._start()
+            self._share = runner.fitting_share(self._study.resources)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
@@ -82,6 +80,7 @@ class Session:
         try:
             with self._phase("teacher"):
                 taught = self._teach(prepared)
+                ledger.same_teacher(taught.teacher.digest)
             listener = Tracked(self._study, tracker, ledger, run_ids)
             with self._phase("search"):
                 self._conduct(ledger, prepared, taught, listener)
@@ -94,27 +93,34 @@ class Session:
             status = "KILLED"
             raise
         finally:
-            outcome = tracker.finish(status=status, metrics=_headline(verdict), tags={}, artifacts=self._artifacts())
+            outcome = tracker.finish(
+                status=status, metrics=results.headline(verdict), tags={}, artifacts=self._artifacts()
+            )
             ledger.sync()
         self._show(verdict, tracker, outcome)
         return self._failures(ledger)
 
     # The steps.
 
-    def _load_teacher(self) -> None:
-        """A teacher in MLflow becomes a file; the study keeps saying where it came from."""
+    def _fetch_teacher(self) -> None:
+        """A teacher in MLflow becomes a file, once; the stored study keeps saying where it came from."""
         address = self._study.teacher.checkpoint
         if address and address.startswith("models:/"):
-            path = download_weights(address, self._given.tracking_uri, self._folder / "teacher")
+            path = tracking.download_weights(address, self._given.tracking_uri, self._folder / names.TEACHER_DIR)
             teacher = self._study.teacher.model_copy(update={"checkpoint": str(path)})
             self._study = self._study.model_copy(update={"teacher": teacher})
+            self._plan = plan.make(self._study)
 
     def _start(self) -> Prepared:
         """Images are loaded while Ray starts (which wants the main thread)."""
-        with ThreadPoolExecutor(1) as beside:
+        beside = ThreadPoolExecutor(1)
+        try:
             loading = beside.submit(prepare, self._plan, self._say)
             runner.connect(self._given.address)
             prepared = loading.result()
+        finally:
+            # Whoever is interrupted, or has given a wrong address, does not wait for images.
+            beside.shutdown(wait=False, cancel_futures=True)
         for note in prepared.notes:
             self._say(f"[yellow]note:[/] {escape(note)}")
         return prepared
@@ -151,21 +157,19 @@ class Session:
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        each = share(self._study.resources)
-        runner.warm_up(min(slots(each), MOST_WARM))
-        gpu = each.gpu > 0
-        taught = teach(self._study, ray.put(prepared), self._checkpoints / "teacher.pt", gpu, report)
+        runner.warm_up(self._share)
+        gpu = self._share.gpu > 0
+        taught = teach(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report)
         self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
         return taught
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
         material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std)
+        tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
             conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
             self._may_break = False
-            runner.conduct(
-                conductor, ray.put(material), share(self._study.resources), self._checkpoints, lambda: self._interrupted
-            )
+            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted)
             self._may_break = True
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
@@ -173,6 +177,7 @@ class Session:
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
         best = results.winner(self._plan, ledger, self._checkpoints)
         if best is None:
+            self._say("[yellow]note:[/] no final has left its weights here, so there is no model/ and no champion.")
             return
         folder = self._folder / names.MODEL_DIR
         example = prepared.splits.images[prepared.splits.validation[:2]].astype(np.float32)
@@ -184,7 +189,9 @@ class Session:
             )
         except TuneKDError as error:
             # A student that torch cannot export is still a result: its weights lie among the checkpoints.
-            self._console.print(f"[yellow]note:[/] {escape(str(error))}. Its weights are in {best.weights}.")
+            self._console.print(
+                f"[yellow]note:[/] {escape(str(error))}. Its weights are in {escape(str(best.weights))}."
+            )
 
     def _artifacts(self) -> list[Path]:
         """What of the folder goes to MLflow, figures included."""
@@ -214,9 +221,11 @@ class Session:
         for sentence in summary.sentences(verdict):
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
-        self._console.print(f"report      {self._folder / names.REPORT_FILE}")
+        self._console.print(f"report      {escape(str(self._folder / names.REPORT_FILE))}")
         self._console.print(f"MLflow      {escape(tracker.look)}")
         self._console.print(f"run again   {escape(self._repeat_command())}")
+        if outcome.refused:
+            self._console.print(f"[yellow]note:[/] MLflow refused {outcome.refused} records: {escape(outcome.reason)}")
         if outcome.waiting:
             self._console.print(
                 f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). "
@@ -235,15 +244,24 @@ class Session:
         if not self._given.quiet:
             self._console.print(text)
 
-    def _repeat_command(self) -> str:
-        return shlex.join(["python", "-m", "tune_kd.search", str(self._folder / names.STUDY_FILE)])
+    def _how_to_go_on(self) -> str:
+        if not (self._folder / names.LEDGER_FILE).exists():
+            return f"Stopped before anything was begun. To begin again:\n  {self._repeat_command()}"
+        command = self._command("--out", str(self._folder), "--resume")
+        return f"Stopped. Everything so far is kept. To go on:\n  {command}"
 
-    def _resume_command(self) -> str:
-        words = ["python", "-m", "tune_kd.search", "--out", str(self._folder), "--resume"]
-        for flag in ("tracking_uri", "address"):
+    def _repeat_command(self) -> str:
+        return self._command(str(self._folder / names.STUDY_FILE))
+
+    def _command(self, *words: str) -> str:
+        """A command that finds the same MLflow store and the same Ray from any folder; passwords are not shown."""
+        address = tracking.resolve(self._given.tracking_uri)
+        if address.shown == address.uri:
+            words += ("--tracking-uri", address.uri)
+        for flag in ("experiment", "address"):
             if value := getattr(self._given, flag):
-                words += ["--" + flag.replace("_", "-"), value]
-        return shlex.join(words)
+                words += (f"--{flag}", value)
+        return shlex.join(["python", "-m", "tune_kd.search", *words])
 
     @property
     def _checkpoints(self) -> Path:
@@ -271,15 +289,3 @@ class Session:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _headline(verdict: Mapping[str, Any]) -> dict[str, float]:
-    """The verdict's figures that belong on MLflow's parent run."""
-    found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
-    for cell in verdict.get("cells", []):
-        where = plan.label(cell["cell"]).replace(", ", "/").replace("=", "_")
-        prefix = f"{where}/" if where else ""
-        found[f"{prefix}gain"] = (cell.get("gain") or {}).get("mean")
-        for arm in (names.DISTILLED, names.SCRATCH):
-            found[f"{prefix}{arm}"] = (cell.get(arm) or {}).get("mean")
-    return {key: value for key, value in found.items() if value is not None}

@@ -29,7 +29,7 @@ EVALUATION_BATCH = 512
 
 
 class Diverged(Exception):
-    """The loss is no longer a number; the message says in which epoch."""
+    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def validate(model: nn.Module, data: Images, index: Tensor) -> dict[str, float]:
     """What is reported about the validation images after each epoch."""
     scores = measures.evaluate(predict(model, data, index), data.labels[index.to(data.labels.device)], data.classes)
     if not math.isfinite(scores.nll):
-        raise Diverged(f"the validation loss became {scores.nll}")
+        raise Diverged(f"the validation loss became {scores.nll}: the weights are no longer numbers")
     return {
         names.VAL_ACCURACY: scores.accuracy,
         names.VAL_LOSS: scores.nll,

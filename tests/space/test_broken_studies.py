@@ -19,7 +19,7 @@ BROKEN = {
     "unknown key two levels down": ("teacher: {train: {lrr: 1}}", ["teacher.train.lrr = 1", "Did you mean 'lr'?"]),
     "wrong type": ("budget: {trials: many}", ['budget.trials = "many"', "Allowed: a whole number above 0."]),
     "fraction for a whole number": ("budget: {epochs: 2.5}", ["budget.epochs = 2.5", "a whole number above 0"]),
-    "truth for a number": ("train: {batch_size: true}", ["train.batch_size = true", "a whole number above 0"]),
+    "truth for a number": ("train: {batch_size: true}", ["train.batch_size = true", "a whole number at least 2"]),
     "word for a truth": ("control: no", ['control = "no"', "Allowed: true or false."]),
     "above the range": ("kd: {alpha: 1.5}", ["kd.alpha = 1.5", "Allowed: a number from 0 to 1."]),
     "not positive": ("train: {lr: -1e-3}", ["train.lr = -0.001", "Allowed: a number above 0."]),
@@ -53,11 +53,11 @@ BROKEN = {
     ),
     "int beyond the key": (
         "search: {train.batch_size: {int: [0, 64]}}",
-        ["search.train.batch_size = ", "reaches 0", "a whole number above 0"],
+        ["search.train.batch_size = ", "reaches 0", "a whole number at least 2"],
     ),
     "fractions for whole numbers": (
         "search: {train.batch_size: {uniform: [16, 64]}}",
-        ["search.train.batch_size = [16, 64]", "a whole number above 0", "Write {int: [low, high]}"],
+        ["search.train.batch_size = [16, 64]", "a whole number at least 2", "Write {int: [low, high]}"],
     ),
     "range for a choice": (
         "search: {kd.method: {uniform: [0, 1]}}",
@@ -119,7 +119,7 @@ BROKEN = {
     ),
     "unknown condition": ("conditions: {data.sise: [1]}", ["conditions.data.sise = [1]", "Did you mean 'data.size'?"]),
     "too many cells": (
-        f"conditions: {{data.size: {list(range(1, 50))}, train.batch_size: {list(range(1, 50))}}}",
+        f"conditions: {{data.size: {list(range(1, 50))}, train.batch_size: {list(range(2, 51))}}}",
         ["conditions: 2401 cells, more than 1000", "Take levels out"],
     ),
     "condition and search": (
@@ -185,7 +185,26 @@ BROKEN = {
         "data: {dataset: folder}",
         ["data.root: missing", "images of folder", "Set data.root to it."],
     ),
-    "cifar without root": ("data: {dataset: cifar10}", ["data.root: missing", "cifar10", "data.download: true"]),
+    "modes are no mapping": ("modes: [replicate]", ['modes = ["replicate"]', "must hold names and what each changes"]),
+    "a mode is no mapping": ("modes: {replicate: 1}", ["modes.replicate = 1", "must hold keys and values"]),
+    "unknown mode": (
+        "mode: replicat\nmodes: {replicate: {budget.repeats: 1}}",
+        ['mode = "replicat": no such mode.', "Did you mean 'replicate'?", "Modes of this study: search, replicate."],
+    ),
+    "wrong key in a mode": (
+        "mode: short\nmodes: {short: {budget: {trails: 1}}}",
+        ["budget.trails = 1", "unknown key", "Did you mean 'trials'?"],
+    ),
+    "empty part in a mode": ("mode: short\nmodes: {short: {kd..alpha: 1}}", ['modes = "kd..alpha"', "part of a key"]),
+    "published is no list": ("published: {scratch: 0.5}", ["published = ", "a list, each item keys and values"]),
+    "published in percent": (
+        "published: [{source: x, scratch: 69.51}]",
+        ["published = 69.51", "keys: source, cell, teacher"],
+    ),
+    "published for an unknown condition": (
+        "published: [{source: x, cell: {kd.alhpa: 1}}]",
+        ["published[1].cell.kd.alhpa = 1", "Did you mean 'kd.alpha'?"],
+    ),
     "unknown data set": ("data: {dataset: cifar}", ['data.dataset = "cifar"', "Did you mean 'cifar10'?"]),
     "augmentation misspelt": (
         "teacher: {augment: {kind: flip+color}}",
@@ -293,7 +312,7 @@ def test_files_that_are_no_studies_are_refused(tmp_path: Path) -> None:
         ("kd..alpha=1", "not understood"),
         ("kd.alpha=[", "--set kd.alpha=[, line 1: cannot be read as YAML"),
         ("kd.alpah=0.5", "with --set kd.alpah=0.5: kd.alpah = 0.5: unknown key. Did you mean 'alpha'?"),
-        ("mode=replicate", 'mode = "replicate": unknown key'),
+        ("mode=replicate", 'mode = "replicate": no such mode. Modes of this study: search.'),
         ("kd.alpha.x=1", 'kd.alpha = {"x": 1}: not allowed. Allowed: a number from 0 to 1.'),
         ("search.kd.alpha.uniform=[0, 3]", "search.kd.alpha = [0, 3]: reaches 3"),
         ("conditions.kd.alpha.x=1", 'conditions.kd.alpha = {"x": 1}: must be a list'),

@@ -173,8 +173,8 @@ def test_resolve_gives_typed_settings_and_nothing_left_to_vary(study: Study) -> 
         resolve(study, {"kd.alhpa": 1})
 
 
-def test_downloaded_cifar_gets_a_root() -> None:
-    assert load("study: x\ndata: {dataset: cifar10, download: true}\n").data.root == "data"
+def test_cifar_needs_no_root() -> None:
+    assert load("study: x\ndata: {dataset: cifar10}\n").data.root is None
     assert load("study: x\ndata: {dataset: cifar10, root: /images}\n").data.root == "/images"
 
 

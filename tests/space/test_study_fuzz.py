@@ -28,6 +28,8 @@ VALID: dict[str, Any] = {
         "train.warmup_epochs": {"int": [1, 5], "step": 2, "when": {"train.batch_size": [32, 64]}},
     },
     "first": [{"kd.alpha": 0.9, "kd.temperature": 4}],
+    "published": [{"source": "a paper", "cell": {"data.size": 100}, "scratch": 0.5, "note": "one run"}],
+    "modes": {"replicate": {"first": None, "search": {"kd.alpha": None, "kd": {"temperature": {"grid": [1, 2]}}}}},
     "budget": {"trials": 9, "epochs": 9, "early_stopping": "asha"},
 }
 WORDS = ["when", "uniform", "int", "choice", "grid", "search", "first", "dkd", "all", "", "a+b", *FIELDS]
@@ -77,7 +79,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def domains(draw: st.DrawFn, key: str) -> Any:
     """A domain that suits the key."""
-    low, high = draw(st.tuples(st.integers(1, 50), st.integers(51, 90)))
+    low, high = draw(st.tuples(st.integers(2, 50), st.integers(57, 90)))
     if key in ("kd.alpha", "train.momentum"):
         kind = draw(st.sampled_from(["uniform", "loguniform", "choice", "grid"]))
         return {kind: [low / 100, high / 100]}
@@ -96,7 +98,7 @@ def studies(draw: st.DrawFn) -> dict[str, Any]:
     for key in search:
         if isinstance(search[key], dict) and draw(st.booleans()):
             search[key]["when"] = {"kd.standardize": draw(st.sampled_from([[True], [True, False]]))}
-    levels = {"data.size": [10, "all"], "train.batch_size": [1, 2, 3], "kd.method": ["kd"], "kd.alpha": [0, 0.5, 1]}
+    levels = {"data.size": [10, "all"], "train.batch_size": [2, 3, 4], "kd.method": ["kd"], "kd.alpha": [0, 0.5, 1]}
     return {
         "study": draw(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z")),
         "question": draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=60)),

@@ -87,7 +87,8 @@ class Views:
         mixed = (index * 1_000_003 + view * 10_007 + part * 101 + self.seed * 7_919) & 0xFFFFFFFF
         for factor in (0x45D9F3B, 0x119DE1F3):
             mixed = ((mixed ^ (mixed >> 16)) * factor) & 0xFFFFFFFF
-        return (mixed ^ (mixed >> 16)).double().div(2**32).float()
+        # 24 bits are what a float holds exactly; more would round up to 1.
+        return ((mixed ^ (mixed >> 16)) >> 8).float() / 2**24
 
 
 def _crop_flip(images: Tensor, pad: int, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:

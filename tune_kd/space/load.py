@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.domains import OPTIONS
 from tune_kd.space.messages import Problems, flatten, input_error, problems_of, show
+from tune_kd.space.modes import chosen, leaves
 from tune_kd.space.schema import SEARCHABLE
 from tune_kd.space.study import Study
 
@@ -33,10 +34,12 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Study:
     if overrides:
         where = f"{where} with --set {' --set '.join(overrides)}"
     try:
+        modes = chosen(raw, [_read_override(override) for override in overrides])
         _flatten(raw)
+        for parts, value in leaves(modes, VARIED):
+            _set(raw, parts, value)
         for override in overrides:
-            _set(raw, override)
-            _flatten(raw)
+            _set(raw, *_read_override(override))
         return Study.model_validate(raw, strict=True)
     except Problems as found:
         raise input_error(where, found.problems) from None
@@ -131,13 +134,22 @@ def _flatten(raw: dict[str, Any]) -> None:
         raw["first"] = [flatten(point, "first") for point in raw["first"]]
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
-    """Applies `a.b=c`. Null takes a key out; a key that is given a place leaves the others it may stand in."""
+def _read_override(override: str) -> tuple[list[str], Any]:
+    """`a.b=c` as the parts of its key and its value."""
     key, equals, text = override.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise InputError(f"--set {override}: not understood. Write KEY=VALUE, such as --set budget.trials=20.")
-    value = _parse(text, f"--set {override}")
+    return parts, _parse(text, f"--set {override}")
+
+
+def _set(raw: dict[str, Any], parts: Sequence[str], value: Any) -> None:
+    """Puts a value under a key. Null takes a key out; a key that is given a place leaves the others it may stand in."""
+    _change(raw, parts, value)
+    _flatten(raw)
+
+
+def _change(raw: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     if parts[0] in VARIED and len(parts) > 1:
         _vary(raw, parts[0], parts[1:], value)
         return

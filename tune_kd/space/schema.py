@@ -1,11 +1,13 @@
 """The study file as frozen, typed objects. Each field is a key of the YAML; `SEARCHABLE` are those a trial may vary."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+Accuracy = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -60,7 +62,7 @@ class Train(Section):
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.625, 0.75, 0.875)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    batch_size: Positive = 128
+    batch_size: Annotated[int, Field(ge=2)] = 128
     epoch_images: Positive | None = None
     label_smoothing: Share = 0.0
 
@@ -115,12 +117,28 @@ class Resources(Section):
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
 
 
+class Published(Section):
+    """Accuracies that a source reports, fractions of one, to stand beside ours; `cell` says of which of our cells."""
+
+    source: str
+    cell: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    teacher: Accuracy | None = None
+    scratch: Accuracy | None = None
+    scratch_sd: Accuracy | None = None
+    distilled: Accuracy | None = None
+    distilled_sd: Accuracy | None = None
+    note: str = ""
+
+
 SEARCHABLE: Final[frozenset[str]] = frozenset(
     ["data.source", "data.size", "data.weight", "augment.kind", "student.model"]
     + [f"kd.{name}" for name in Distillation.model_fields]
     + [f"train.{name}" for name in Train.model_fields if name != "milestones"]
 )
 """The keys that may stand under `conditions` or `search`."""
+
+SEARCH_MODE: Final = "search"
+"""The mode of a study as its file stands, with nothing put in its place."""
 
 TrialConfig = dict[str, Any]
 """One trial's settings: every searchable key, dotted, and its value."""

@@ -38,7 +38,6 @@ from tune_kd.space.schema import Section, TrialConfig
 
 MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
-DOWNLOAD_ROOT: Final = "data"
 NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
 
 
@@ -61,20 +60,18 @@ def _sound(prefix: str) -> AfterValidator:
 
 
 def _rooted(data: schema.Data) -> schema.Data:
-    """Images that we download need no root; those that the user has do."""
-    if data.dataset == "digits" or data.root is not None:
-        return data
-    if data.dataset == "folder" or not data.download:
-        way = "" if data.dataset == "folder" else ", or data.download: true where there is a network"
-        fail("data.root", f"missing. The images of {data.dataset} are read from a folder. Set data.root to it{way}.")
-    return data.model_copy(update={"root": DOWNLOAD_ROOT})
+    """CIFAR has a place of its own where none is named; a user's images do not."""
+    if data.dataset == "folder" and data.root is None:
+        fail("data.root", "missing. The images of folder are read from a folder. Set data.root to it.")
+    return data
 
 
 class Study(Section):
-    """The study file, checked as a whole. `conditions`, `search` and `first` are kept with dotted keys."""
+    """The study file, checked as a whole, its mode applied. What may vary is kept with dotted keys."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=80, description=NAME)]
     question: str = ""
+    mode: str = schema.SEARCH_MODE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
     augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
@@ -88,6 +85,7 @@ class Study(Section):
     control: bool = True
     budget: schema.Budget = schema.Budget()
     resources: schema.Resources = schema.Resources()
+    published: tuple[schema.Published, ...] = ()
 
     @property
     def first_rung(self) -> int:
@@ -109,8 +107,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
         in_order(self.search)
-        checks = (_check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts)
-        if problems := [problem for check in checks for problem in check(self)]:
+        if problems := [problem for check in _CHECKS for problem in check(self)]:
             raise Problems(problems)
         return self
 
@@ -168,6 +165,15 @@ def _check_weight(study: Study) -> Iterator[Problem]:
         yield Problem("data.weight", text, NO_VALUE if varied else study.data.weight)
 
 
+def _check_published(study: Study) -> Iterator[Problem]:
+    for number, row in enumerate(study.published, 1):
+        for key, value in row.cell.items():
+            try:
+                check_key(key, f"published[{number}].cell.{key}", value)
+            except Problems as found:
+                yield from found.problems
+
+
 def _check_counts(study: Study) -> Iterator[Problem]:
     count = math.prod(map(len, study.conditions.values()))
     if count > MAX_CELLS:
@@ -185,6 +191,11 @@ def _check_counts(study: Study) -> Iterator[Problem]:
             text = f"fewer than the grid's {points} points. Set it to {more}, or take values out of the grid."
             yield Problem("budget.trials", text, study.budget.trials)
             return
+
+
+_CHECKS: Final = (
+    _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
+)  # fmt: skip
 
 
 def constants(study: Study) -> TrialConfig:

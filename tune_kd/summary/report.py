@@ -16,6 +16,7 @@ from tune_kd.summary import (
     plots_gain,
     plots_response,
     plots_time,
+    published,
     svg,
     tables,
     words,
@@ -27,6 +28,7 @@ from tune_kd.summary.statistics import METHOD, NO_DIFFERENCE, finite
 
 SECTIONS: Final = {
     "verdict": "The verdict",
+    "published": "Beside the published figures",
     "accuracy": "Accuracy",
     "settings": "Which settings",
     "curves": "Learning curves",
@@ -54,6 +56,7 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
     """The whole page."""
     parts = {
         "verdict": _verdict(verdict),
+        "published": _published(verdict),
         "accuracy": _accuracy(verdict),
         "settings": _settings(verdict, results),
         "curves": _curves(verdict, results),
@@ -151,6 +154,12 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
 
 def _method() -> Markup:
     return el("details", el("summary", "How the intervals and words come about"), el("p", METHOD))
+
+
+def _published(verdict: Mapping[str, Any]) -> Markup:
+    notes = [el("li", note) for note in published.published_notes(verdict)]
+    drawn = tables.published_table(verdict)
+    return section("published", SECTIONS["published"], "", drawn, el("ul", *notes) if notes else "")
 
 
 def _accuracy(verdict: Mapping[str, Any]) -> Markup:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tune_kd import names
 from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH
-from tune_kd.summary import arms, cells, svg, words
+from tune_kd.summary import arms, cells, published, svg, words
 from tune_kd.summary.markup import Markup, el, join, safe
 from tune_kd.summary.plots_cost import models, on_front
 from tune_kd.summary.plots_gain import KINDS, SIGNS, shade
@@ -71,6 +71,13 @@ def _chosen(cell: Mapping[str, Any], keys: Sequence[str]) -> Markup:
     found = [(arm, cells.settings(cell[arm]["config"], keys)) for arm in cells.ARMS if cell[arm]]
     pieces = [(arm, [el("span", piece, class_="whole") for piece in said.split(", ")]) for arm, said in found]
     return join([el("div", arm_name(arm), " ", join(whole, ", ") if whole else words.DASH) for arm, whole in pieces])
+
+
+def published_table(verdict: Mapping[str, Any]) -> Markup | None:
+    """Ours beside what the study's source reports."""
+    found = published.published_table(verdict)
+    caption = "Test accuracy as published and as measured here, in %; theirs are as they chose them"
+    return table(caption, *found, class_="stack") if found else None
 
 
 def quality_table(verdict: Mapping[str, Any]) -> Markup | None:

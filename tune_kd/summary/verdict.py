@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH, TEST_ACCURACY
-from tune_kd.summary import arms, cells, statistics
+from tune_kd.summary import arms, cells, published, statistics
 from tune_kd.summary.statistics import Gain
 
 Verdict = dict[str, Any]
@@ -39,6 +39,7 @@ def judge(
         "counts": _counts(trials),
         "searched": cells.searched(study, trials),
         "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "text": statistics.METHOD},
+        "published": published.read(study),
         "facts": cells.plain(facts),
     }
 

@@ -1,8 +1,9 @@
 """MLflow: the only place that knows it. See `Tracker`; nothing here imports mlflow before its thread needs it."""
 
+from tune_kd.tracking.address import resolve
 from tune_kd.tracking.runs import PARENT
 from tune_kd.tracking.tracker import SearchInfo, SearchStatus, Tracker, TrialState
 from tune_kd.tracking.weights import download_weights
 from tune_kd.tracking.writer import Outcome
 
-__all__ = ["PARENT", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "TrialState", "download_weights"]
+__all__ = ["PARENT", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "TrialState", "download_weights", "resolve"]

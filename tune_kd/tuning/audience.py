@@ -3,13 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tune_kd import names
-from tune_kd.plan import label
+from tune_kd.plan import Plan, label
 from tune_kd.space.study import Study, searched_keys
 from tune_kd.tracking import Tracker, TrialState
-from tune_kd.tuning.ledger import Entry, Ledger
+from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_value
+
+STATES: Final[Mapping[str, TrialState]] = {state: state for state in (names.COMPLETE, names.PRUNED, names.FAIL)}
 
 
 class Audience(Protocol):
@@ -51,6 +53,18 @@ class Tracked:
         self._ledger = ledger
         self._run_ids = run_ids
         self._begun: set[str] = set()
+
+    def catch_up(self, plan: Plan) -> None:
+        """Tells MLflow what the ledger has from before a resume; what it knows already it takes only once."""
+        recorded = [pair for arm in plan.arms for pair in self._ledger.entries(arm)]
+        for entry, trial in [*recorded, *self._ledger.all_finals()]:
+            self.started(entry)
+            for epoch, value in sorted(trial.intermediate_values.items()):
+                self._tracker.metrics(entry.key, {names.VAL_ACCURACY: value}, epoch, time.time())
+            if trial.state.is_finished():
+                scores = {names.BEST_VAL_ACCURACY: best_value(trial)} if trial.intermediate_values else {}
+                reason = trial.user_attrs.get(names.STOP_REASON, "")
+                self.ended(entry, STATES[trial.state.name], reason, scores | trial.user_attrs.get(RESULT, {}))
 
     def started(self, entry: Entry) -> None:
         self._begun.add(entry.key)

@@ -50,6 +50,10 @@ class Conductor:
         self._live: dict[int, Leg] = {}
         self._seconds: dict[int, float] = {}
         self._settled: set[int] = set()
+        for arm in plan.arms:
+            for entry, trial in list(ledger.entries(arm)):
+                if not trial.state.is_finished():
+                    self._at_rung(entry)
 
     @property
     def live(self) -> int:
@@ -64,10 +68,10 @@ class Conductor:
             for ladder in self._ladders.values():
                 ladder.closing = True
         steps = {arm.number: self._ladders[arm.number].next() for arm in self._plan.arms}
-        onward = [(step.rung, -number, step) for number, step in steps.items() if isinstance(step, GoOn)]
+        onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
-            _, number, step = max(onward, key=lambda item: item[:2])
-            return self._go_on(self._plan.arms[-number], step)
+            number = max(onward, key=lambda number: (onward[number].rung, -number))
+            return self._go_on(self._plan.arms[number], onward[number])
         fresh = [arm for arm in self._plan.arms if steps[arm.number] == "new"]
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
@@ -127,7 +131,7 @@ class Conductor:
         entry = leg.entry
         self._put_down(leg)
         if results[OUTCOME] == OK:
-            self._trained(entry, leg.until, results)
+            self._trained(entry, results)
         elif results[OUTCOME] == OUT_OF_TIME:
             self._finish(entry, names.PRUNED, "the time was up")
         else:
@@ -136,10 +140,15 @@ class Conductor:
     def died(self, leg: Leg) -> None:
         """The leg's process went away; the next leg goes on from its checkpoint, unless that keeps happening."""
         self._put_down(leg)
-        attempts = self._ledger.record(leg.entry).user_attrs.get(ATTEMPTS, 0) + 1
-        self._ledger.note(leg.entry, ATTEMPTS, attempts)
-        if attempts >= MOST_ATTEMPTS:
-            self._finish(leg.entry, names.FAIL, f"its process died {attempts} times")
+        record = self._ledger.record(leg.entry)
+        epochs = len(record.intermediate_values)
+        deaths, at = record.user_attrs.get(ATTEMPTS, (0, epochs))
+        deaths = deaths + 1 if at == epochs else 1
+        self._ledger.note(leg.entry, ATTEMPTS, (deaths, epochs))
+        if deaths >= MOST_ATTEMPTS:
+            self._finish(leg.entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}")
+        elif not leg.entry.final:
+            self._at_rung(leg.entry)
 
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry
@@ -149,17 +158,22 @@ class Conductor:
         self._ledger.note(entry, SECONDS, self._seconds.pop(entry.id))
         self._audience.paused(entry)
 
-    def _trained(self, entry: Entry, until: int, results: Mapping[str, Any]) -> None:
+    def _trained(self, entry: Entry, results: Mapping[str, Any]) -> None:
         if entry.final:
             scores = json.loads(results[RESULT])
             self._ledger.note(entry, RESULT, scores)
             self._finish(entry, names.COMPLETE, value=scores[names.TEST_ACCURACY], results=scores)
             return
+        self._at_rung(entry)
+
+    def _at_rung(self, entry: Entry) -> None:
+        """What becomes of a trial that has reported a rung's epoch, even if its process never said more."""
         ladder = self._ladders[entry.arm.number]
-        if until == ladder.rungs[-1]:
+        epoch = ladder.epochs[entry.number]
+        if epoch == ladder.rungs[-1]:
             self._finish(entry, names.COMPLETE, value=ladder.best[entry.number])
-        elif ladder.stops(entry.number):
-            self._finish(entry, names.PRUNED, f"not among the best at epoch {until}")
+        elif epoch in ladder.rungs and ladder.stops(entry.number):
+            self._finish(entry, names.PRUNED, f"not among the best at epoch {epoch}")
 
     def _settle(self, arm: Arm) -> None:
         """An arm is done: what still waits at a rung was not good enough."""

@@ -74,16 +74,9 @@ class Ladder:
         # Among the first few there is nobody to compare with.
         return number not in self._leaders(standing, max(1, len(standing) // self.reduction))
 
-    def waiting(self) -> list[int]:
-        """Trials that stand at a rung before the last and are not being trained."""
-        return [number for number in self.epochs if self._idle(number) and 0 < self.epochs[number] < self.rungs[-1]]
-
     @property
     def completed(self) -> int:
         return len(self._at[-1])
-
-    def value_at(self, rung: int) -> dict[int, float]:
-        return self._at[rung]
 
     def _idle(self, number: int) -> bool:
         return number not in self.live and number not in self.ended

@@ -17,6 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tune_kd import names
+from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import Study, grid_points, searched_keys, suggest
@@ -33,7 +34,7 @@ NUMBER, CONFIG, SECONDS, REASON, RESULT, ATTEMPTS = (
     "result",
     "attempts",
 )
-ARM, REPEAT, SEARCH, RUN_PREFIX = "arm", "repeat", "search_id", "mlflow run of "
+ARM, REPEAT, SEARCH, TEACHER, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "mlflow run of "
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,11 @@ class Ledger:
         if name in self._known:
             study = optuna.load_study(study_name=name, storage=self._storage)
             self._clear_half_asked(study)
-            return study
-        study = optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
+        else:
+            study = optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
         for key, value in attributes.items():
-            study.set_user_attr(key, value)
+            if key not in study.user_attrs:
+                study.set_user_attr(key, value)
         return study
 
     def _clear_half_asked(self, study: optuna.Study) -> None:
@@ -106,6 +108,17 @@ class Ledger:
     def search_id(self) -> str:
         """Names this search for ever, whatever it is called."""
         return str(self._finals.user_attrs[SEARCH])
+
+    def same_teacher(self, digest: str) -> None:
+        """A search has one teacher from its first trial to its last final."""
+        known = self._finals.user_attrs.get(TEACHER)
+        if known is None:
+            self._finals.set_user_attr(TEACHER, digest)
+        elif known != digest:
+            raise TuneKDError(
+                f"the teacher is not the one that this search was begun with (its weights are now {digest}, they were "
+                f"{known}). Put the teacher's file back, or begin a new search with another --name."
+            )
 
     # Asking and telling.
 

@@ -22,6 +22,7 @@ SYNC_SECONDS = 1.0
 class LedgerFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         _drop_torn_line(path)
+        self._path = path
         self._file = path.open("a+b")
         self._offsets = [0]
         self._synced = time.monotonic()
@@ -33,7 +34,13 @@ class LedgerFile(BaseJournalBackend):
             if number + 1 == len(self._offsets):
                 self._offsets.append(self._offsets[-1] + len(line))
             if number >= log_number_from:
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise TuneKDError(
+                        f"{self._path}: line {number + 1} of the ledger is damaged, and nothing was changed. Take the "
+                        "file from a copy, or begin a new search with another --name."
+                    ) from error
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         self._file.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
@@ -52,14 +59,10 @@ def _drop_torn_line(path: Path) -> None:
     path.touch()
     with path.open("r+b") as file:
         first = file.readline()
-        if first.endswith(b"\n"):
-            try:
-                if "op_code" not in json.loads(first):
-                    raise ValueError
-            except (ValueError, TypeError) as error:
-                raise TuneKDError(
-                    f"{path}: this is not a ledger of tune_kd, and it is left as it is. Give another --out or --name."
-                ) from error
+        if first and not first.startswith(b'{"op_code":'):
+            raise TuneKDError(
+                f"{path}: this is not a ledger of tune_kd, and it is left as it is. Give another --out or --name."
+            )
         size = file.seek(0, os.SEEK_END)
         kept = size
         while kept > 0:

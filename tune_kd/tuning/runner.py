@@ -24,13 +24,17 @@ import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-from tune_kd.errors import InputError
+from tune_kd.errors import InputError, TuneKDError
+from tune_kd.space.schema import Resources
 from tune_kd.tuning.conductor import Conductor
-from tune_kd.tuning.resources import Share, Slots
+from tune_kd.tuning.resources import Share, Slots, share, slots
 from tune_kd.tuning.searcher import LegSearcher
 from tune_kd.tuning.trial import run
+from tune_kd.tuning.workbench import Material
 
 CONNECT_SECONDS = 5.0
+MOST_WARM = 32
+"""Processes that are readied while the teacher is made; a large cluster's others start when they are needed."""
 
 
 def connect(address: str | None) -> None:
@@ -46,7 +50,10 @@ def connect(address: str | None) -> None:
             include_dashboard=False if address is None else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, str(error).strip().splitlines()[0]) from error
+        reason = str(error).strip().partition("\n")[0]
+        if address is None:
+            raise TuneKDError(f"Ray could not be started on this machine: {reason}") from error
+        raise _unreachable(address, reason) from error
 
 
 def _check_answers(address: str) -> None:
@@ -60,17 +67,33 @@ def _check_answers(address: str) -> None:
         raise _unreachable(address, error.strerror or str(error)) from error
 
 
-def _unreachable(address: str | None, reason: str) -> InputError:
+def _unreachable(address: str, reason: str) -> InputError:
     return InputError(
         f"--address {address}: no Ray cluster answers there ({reason}). Start one with `ray start --head`, give the "
         "address that it prints, or leave --address out to run on this machine."
     )
 
 
-def warm_up(number: int) -> None:
+def disconnect() -> None:
+    ray.shutdown()
+
+
+def fitting_share(wanted: Resources) -> Share:
+    """What each trial takes; refused where no machine has room for one."""
+    each = share(wanted)
+    if slots(each) == 0:
+        has = {key: value for key, value in ray.cluster_resources().items() if key in ("CPU", "GPU")}
+        raise InputError(
+            f"resources: no machine of this Ray has room for a trial with {each.request()}. It has {has} in all. "
+            "Ask for less with --set resources.cpu=… or resources.gpu=…, or give the --address of a larger one."
+        )
+    return each
+
+
+def warm_up(each: Share) -> None:
     """Has processes import what trials need while the teacher is still made; Ray gives them to trials later."""
     warm: Any = ray.remote(num_cpus=0)(_ready)
-    for _ in range(number):
+    for _ in range(min(slots(each), MOST_WARM)):
         warm.remote()
 
 
@@ -90,21 +113,15 @@ class InOrder(FIFOScheduler):
 
 
 def conduct(
-    conductor: Conductor, material: ray.ObjectRef[Any], share: Share, checkpoints: Path, interrupted: Callable[[], bool]
+    conductor: Conductor, material: Material, each: Share, checkpoints: Path, interrupted: Callable[[], bool]
 ) -> None:
     """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
-    fitting = Slots(share)
-    if fitting() == 0:
-        raise InputError(
-            f"resources: no machine of this Ray has room for a trial with {share.request()}. It has "
-            f"{ {key: value for key, value in ray.cluster_resources().items() if key in ('CPU', 'GPU')} }."
-        )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, fitting, interrupted, checkpoints)
+    searcher = LegSearcher(conductor, Slots(each), interrupted, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
-            tune.with_resources(partial(_trial, material=material), share.request()),
+            tune.with_resources(partial(_trial, material=ray.put(material)), each.request()),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=InOrder(),  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from tune_kd.errors import TuneKDError
 from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.training import Images
-from tune_kd.tuning.workbench import as_tensor
+from tune_kd.tuning.workbench import as_tensor, pick_device
 
 POLL_SECONDS = 0.5
 
@@ -30,10 +30,10 @@ class Maker:
         self._heard: list[dict[str, float]] = []
 
     def make(self, study: Study, prepared: Prepared, saved: Path) -> Taught:
+        splits = prepared.splits
+        device = pick_device(study)
         # Nothing else runs meanwhile, so the teacher may have every processor.
         torch.set_num_threads(os.cpu_count() or 1)
-        splits = prepared.splits
-        device = torch.device("cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu")
         images = Images(
             as_tensor(splits.images), as_tensor(splits.labels), prepared.mean, prepared.std, len(splits.classes)
         ).to(device)
@@ -47,21 +47,23 @@ class Maker:
 
 
 def teach(
-    study: Study, prepared: ray.ObjectRef[Any], saved: Path, gpu: bool, report: Callable[[dict[str, float]], None]
+    study: Study, prepared: Prepared, saved: Path, gpu: bool, report: Callable[[dict[str, float]], None]
 ) -> Taught:
     """Trains or loads the teacher, telling `report` of each of its epochs."""
     maker: Any = ray.remote(Maker).options(num_cpus=1, num_gpus=1 if gpu else 0, max_concurrency=2).remote()
-    taught = maker.make.remote(study, prepared, saved)
+    taught = maker.make.remote(study, ray.put(prepared), saved)
     told = 0
-    while not ray.wait([taught], timeout=POLL_SECONDS)[0]:
-        for metrics in ray.get(maker.heard.remote(told)):
-            told += 1
-            report(metrics)
     try:
+        while not ray.wait([taught], timeout=POLL_SECONDS)[0]:
+            for metrics in ray.get(maker.heard.remote(told)):
+                told += 1
+                report(metrics)
         result: Taught = ray.get(taught)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, TuneKDError):
-            raise error.cause from None
-        raise TuneKDError(f"the teacher could not be made: {error.cause!r}") from error
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, TuneKDError):
+            raise cause from None
+        reason = str(cause).strip().partition("\n")[0]
+        raise TuneKDError(f"the teacher could not be made: {type(cause).__name__}: {reason}") from error
     ray.kill(maker)
     return result

@@ -1,0 +1,136 @@
+"""The studies that ship: each loads in every mode, and in replicate mode is what its source did."""
+
+from typing import Any
+
+import pytest
+
+from tune_kd import plan
+from tune_kd.models import build
+from tune_kd.names import DISTILLED, SCRATCH
+from tune_kd.preparation import levels
+from tune_kd.space.load import dump, load, shipped
+from tune_kd.space.study import Study, constants, searched_keys
+
+FIVE = ("multi_source", "cifar100_resnet32x4", "cifar10_keras_cnn", "cifar10_tiny_cnn", "cifar10_tutorial")
+CUT = "data.dataset=cifar10"
+RUNS = [(name, mode) for name in FIVE for mode in (["mode=search"], ["mode=replicate"])]
+RUNS += [("multi_source", ["mode=search", CUT]), ("multi_source", ["mode=replicate", CUT])]
+
+
+@pytest.fixture(params=RUNS, ids=lambda run: " ".join([run[0], *run[1]]))
+def study(request: pytest.FixtureRequest) -> Study:
+    name, settings = request.param
+    return load(name, settings)
+
+
+def test_all_five_ship() -> None:
+    assert {*FIVE, "quickstart"} <= {name for name, _ in shipped()}
+
+
+def test_it_survives_being_written(study: Study) -> None:
+    assert load(dump(study)) == study
+
+
+def test_every_model_builds_for_its_images(study: Study) -> None:
+    classes = 100 if study.data.dataset == "cifar100" else 10
+    for name in {study.teacher.model, *levels(study, "student.model")}:
+        build(str(name), classes=classes, in_shape=(3, 32, 32))
+
+
+def test_both_arms_are_tuned_or_neither(study: Study) -> None:
+    assert study.control
+    distilled, scratch = searched_keys(study, DISTILLED), searched_keys(study, SCRATCH)
+    if study.mode == "search":
+        assert {"kd.alpha", "kd.temperature", "train.lr", "train.weight_decay"} <= set(distilled)
+        assert set(scratch) == {key for key in distilled if not key.startswith("kd.")}
+        assert study.first
+    else:
+        assert distilled == scratch == ()
+        assert (study.budget.trials, study.rungs()) == (1, (study.budget.epochs,))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "cells", "arms", "trials"),
+    [
+        ("multi_source", [], 18, 36, 648),
+        ("multi_source", ["mode=replicate"], 54, 108, 108),
+        ("multi_source", [CUT], 15, 30, 540),
+        ("multi_source", ["mode=replicate", CUT], 45, 90, 90),
+        ("cifar100_resnet32x4", [], 1, 2, 54),
+        ("cifar100_resnet32x4", ["mode=replicate"], 12, 13, 13),
+        ("cifar10_keras_cnn", ["mode=replicate"], 1, 2, 2),
+        ("cifar10_tiny_cnn", [], 3, 6, 108),
+        ("cifar10_tiny_cnn", ["mode=replicate"], 1, 2, 2),
+        ("cifar10_tutorial", ["mode=replicate"], 1, 2, 2),
+    ],
+)
+def test_the_plan(name: str, settings: list[str], cells: int, arms: int, trials: int) -> None:
+    todo = plan.make(load(name, settings))
+    assert (len(todo.cells), len(todo.arms), todo.trials) == (cells, arms, trials)
+
+
+SGD = {
+    "train.optimizer": "sgd", "train.lr": 0.1, "train.weight_decay": 5e-4, "train.schedule": "step",
+    "train.step_epochs": 30, "train.gamma": 0.2, "train.batch_size": 128, "augment.kind": "crop_flip",
+}  # fmt: skip
+TINY = {
+    "kd.alpha": 0.7, "kd.temperature": 4.0, "train.optimizer": "adam", "train.lr": 1e-3, "train.weight_decay": 1e-4,
+    "train.schedule": "step", "train.step_epochs": 5, "train.gamma": 0.5, "train.batch_size": 128,
+    "augment.kind": "crop_flip",
+}  # fmt: skip
+TUTORIAL = {
+    "kd.alpha": 0.25, "kd.temperature": 2.0, "train.optimizer": "adam", "train.lr": 1e-3, "train.weight_decay": 0.0,
+    "train.schedule": "constant", "train.batch_size": 128, "augment.kind": "none",
+}  # fmt: skip
+RECIPES: dict[str, tuple[dict[str, Any], int]] = {
+    "cifar100_resnet32x4": (SGD, 100),
+    "cifar10_keras_cnn": ({"kd.alpha": 0.2, "kd.temperature": 10.0, "augment.kind": "none"}, 50),
+    "cifar10_tiny_cnn": (TINY, 15),
+    "cifar10_tutorial": (TUTORIAL, 10),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_replicate_is_the_sources_recipe(name: str) -> None:
+    study = load(name, ["mode=replicate"])
+    wanted, epochs = RECIPES[name]
+    fixed = constants(study)
+    assert {key: fixed[key] for key in wanted} == wanted
+    assert (study.budget.epochs, study.teacher.epochs) == (epochs, epochs)
+    assert study.budget.repeats == 5
+    for key in ("optimizer", "lr", "schedule", "batch_size"):
+        assert getattr(study.teacher.train, key) == getattr(study.train, key)
+    assert study.teacher.augment == study.augment
+    assert study.data.overlap
+    assert study.data.split.validation == 1000
+    assert fixed["data.size"] == fixed["data.source"] == "all"
+
+
+def test_the_grid_of_cifar100() -> None:
+    study = load("cifar100_resnet32x4", ["mode=replicate"])
+    assert study.conditions == {"kd.alpha": (0.25, 0.5, 0.75), "kd.temperature": (1.0, 2.0, 4.0, 8.0)}
+    assert [dict(row.cell) for row in study.published] == [{"kd.alpha": 0.25, "kd.temperature": 4.0}]
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("cifar100_resnet32x4", (0.7833, 0.5372, 0.5639)),
+        ("cifar10_keras_cnn", (0.89, 0.79, 0.86)),
+        ("cifar10_tiny_cnn", (0.8313, 0.7270, 0.7086)),
+        ("cifar10_tutorial", (0.7443, 0.6951, 0.7189)),
+    ],
+)
+def test_published_figures(name: str, figures: tuple[float, float, float]) -> None:
+    for mode in ("search", "replicate"):
+        (row,) = load(name, [f"mode={mode}"]).published
+        assert (row.teacher, row.scratch, row.distilled) == figures
+
+
+def test_students_of_multi_source_never_see_the_teachers_images_and_are_tested_on_real_ones() -> None:
+    for settings, teacher, real in (([], "cifar10", ("google", "bing")), ([CUT], "words4", ("words1", "words2"))):
+        study = load("multi_source", settings)
+        assert (study.data.teacher_on, study.data.evaluate_on) == ((teacher,), real)
+        assert not any(teacher in source for source in study.conditions["data.source"])
+        assert study.conditions["data.size"] == (800, 4000, 8000)
+    assert load("multi_source", [CUT]).data.root is None
