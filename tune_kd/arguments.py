@@ -7,7 +7,7 @@ from pathlib import Path
 DESCRIPTION = "Finds out whether knowledge distillation helps, with which settings, and how sure that is."
 EPILOG = """examples:
   python -m tune_kd.search                                   the quickstart: handwritten digits, a few minutes
-  python -m tune_kd.search --plan                            what that would do, without doing it
+  python -m tune_kd.search cifar10_tutorial --plan           what a study would do, without doing it
   python -m tune_kd.search my.yaml --set budget.trials=50    another value for any key of the study
   python -m tune_kd.search --name first --resume             go on with the search in runs/first
 """

@@ -4,7 +4,7 @@ import argparse
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -213,11 +214,12 @@ class Session:
     # What is said.
 
     def _show(self, verdict: Mapping[str, Any], tracker: Tracker, outcome: Outcome) -> None:
-        columns, rows = summary.terminal_table(verdict)
-        table = Table(*columns, header_style="bold")
-        for row in rows:
-            table.add_row(*row)
-        self._console.print(table)
+        self._table(*summary.terminal_table(verdict))
+        if published := summary.published_table(verdict):
+            self._console.print("beside the published figures:")
+            self._table(*published)
+            for note in summary.published_notes(verdict):
+                self._console.print(f"  {escape(note)}", soft_wrap=False)
         for sentence in summary.sentences(verdict):
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
@@ -231,6 +233,12 @@ class Session:
                 f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). "
                 f"They wait on disk; this delivers them: {escape(outcome.command)}"
             )
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table(*map(escape, columns), header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self._console.print(table)
 
     def _failures(self, ledger: Ledger) -> int:
         """An arm of which nothing could be trained is a failure of the search, and its reasons are counted."""
