@@ -57,6 +57,12 @@ def test_the_bank_follows_its_seed_and_its_image() -> None:
     assert len({picture.numpy().tobytes() for picture in turned}) == 6
 
 
+def test_chance_never_reaches_one() -> None:
+    """This one rounded up to 1, and the crop fell off the padded image."""
+    every = views("crop+colour", seed=17)
+    assert every.render(IMAGES[:1], torch.tensor([274]), torch.tensor([17])).shape == (1, 3, 8, 10)
+
+
 def test_colour_stays_within_pixels_and_changes_them() -> None:
     shown = views("colour").render(IMAGES, INDEX, torch.zeros(6, dtype=torch.int64))
     assert shown.min() >= 0

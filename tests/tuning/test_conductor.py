@@ -7,6 +7,7 @@ import pytest
 
 from tests.tuning.played import Play
 from tune_kd import names
+from tune_kd.errors import TuneKDError
 from tune_kd.tuning.conductor import MOST_ATTEMPTS, Leg
 from tune_kd.tuning.ledger import best_value
 
@@ -146,6 +147,67 @@ def test_a_training_whose_process_keeps_dying_is_given_up(tmp_path: Path) -> Non
         play.conductor.died(leg)
     assert len(keys) == 1
     assert play.states()[0][2] == names.FAIL
+
+
+def test_a_training_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path) -> None:
+    play = Play(tmp_path, "budget.early_stopping=none")
+    for _ in range(MOST_ATTEMPTS + 2):
+        leg = play.conductor.next()
+        assert isinstance(leg, Leg)
+        play.train(leg, epochs=1)
+        play.conductor.died(leg)
+    play.run()
+    assert play.states()[0][1:] == (9, names.COMPLETE)
+
+
+def test_a_trial_whose_last_epoch_was_reported_is_complete_even_if_its_process_never_said_so(tmp_path: Path) -> None:
+    settings = ("budget.early_stopping=none", "budget.epochs=3")
+    play = Play(tmp_path, *settings)
+    leg = play.conductor.next()
+    assert isinstance(leg, Leg)
+    play.train(leg, epochs=3)
+    assert Play(tmp_path, *settings).states()[0][1:] == (3, names.COMPLETE)
+
+
+def test_a_search_that_is_extended_retrains_an_arm_of_which_the_best_has_changed(tmp_path: Path) -> None:
+    settings = ("conditions=null", "first=[]")
+    Play(tmp_path, *settings).run()
+    more = Play(tmp_path, *settings, "budget.trials=30")
+    before = {arm.key: more.ledger.best(arm)[0].config for arm in more.plan.arms}  # type: ignore[index]
+    more.run()
+    for arm in more.plan.arms:
+        best = more.ledger.best(arm)[0].config  # type: ignore[index]
+        finals = [entry for entry, _ in more.ledger.finals(arm)]
+        assert [entry.config for entry in finals] == [best] * 2
+        assert len({entry.seed for entry in finals}) == 2
+    assert any(before[arm.key] != more.ledger.best(arm)[0].config for arm in more.plan.arms)  # type: ignore[index]
+
+
+def test_a_search_has_one_teacher(tmp_path: Path) -> None:
+    Play(tmp_path).ledger.same_teacher("abc")
+    again = Play(tmp_path).ledger
+    again.same_teacher("abc")
+    with pytest.raises(TuneKDError, match="they were abc"):
+        again.same_teacher("xyz")
+
+
+def test_a_damaged_ledger_is_named_with_its_line_and_left_as_it_is(tmp_path: Path) -> None:
+    Play(tmp_path).run(legs=3)
+    ledger = tmp_path / names.LEDGER_FILE
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:4], b"\xff\xfe damage\n", *lines[5:]])
+    ledger.write_bytes(damaged)
+    with pytest.raises(TuneKDError, match=r"ledger.journal: line 5 of the ledger is damaged"):
+        Play(tmp_path)
+    assert ledger.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("content", [b"dear diary", b"dear diary\n", b'{"a": 1}\n'])
+def test_a_foreign_file_is_not_taken_for_a_ledger(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / names.LEDGER_FILE).write_bytes(content)
+    with pytest.raises(TuneKDError, match="not a ledger"):
+        Play(tmp_path)
+    assert (tmp_path / names.LEDGER_FILE).read_bytes() == content
 
 
 def test_an_arm_in_which_everything_failed_is_hopeless_and_has_no_finals(tmp_path: Path) -> None:
