@@ -158,7 +158,6 @@ class Session:
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        runner.warm_up(self._share)
         gpu = self._share.gpu > 0
         taught = teach(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report)
         self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")

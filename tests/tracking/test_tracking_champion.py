@@ -68,7 +68,7 @@ def test_the_winner_loads_by_its_alias_in_a_process_without_this_package(
     found = download_weights("models:/a study@champion", uri, tmp_path / "teacher")
     assert found.read_bytes() == weights.read_bytes()
     with pytest.raises(InputError, match=r"models:/a study/7: MLflow at .* does not give it out"):
-        download_weights("models:/a study/7", uri, tmp_path / "teacher")
+        download_weights("models:/a study/7", uri, tmp_path / "another")
 
     done = run_python(USER, tmp_path, uri, str(tmp_path / "images.npy"))
     assert done.returncode == 0, done.stderr

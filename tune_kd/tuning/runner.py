@@ -33,8 +33,6 @@ from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
 CONNECT_SECONDS = 5.0
-MOST_WARM = 32
-"""Processes that are readied while the teacher is made; a large cluster's others start when they are needed."""
 
 
 def connect(address: str | None) -> None:
@@ -88,17 +86,6 @@ def fitting_share(wanted: Resources) -> Share:
             "Ask for less with --set resources.cpu=… or resources.gpu=…, or give the --address of a larger one."
         )
     return each
-
-
-def warm_up(each: Share) -> None:
-    """Has processes import what trials need while the teacher is still made; Ray gives them to trials later."""
-    warm: Any = ray.remote(num_cpus=0)(_ready)
-    for _ in range(min(slots(each), MOST_WARM)):
-        warm.remote()
-
-
-def _ready() -> None:
-    """By the time this can run, its process has imported this module and all that trials need."""
 
 
 class InOrder(FIFOScheduler):
