@@ -167,17 +167,6 @@ def test_the_winner_works_without_this_package(ran: Ran, tmp_path: Path) -> None
     assert sum(f"{k}.png: {digits.target[k]} " in line for k, line in enumerate(lines)) >= 2
 
 
-def test_one_at_a_time_the_same_seed_gives_the_same_search(ran: Ran, ray_address: str, tmp_path: Path) -> None:
-    again = search(tmp_path, ray_address, str(ran.folder / names.STUDY_FILE), "--quiet")
-    assert again.code == 0, again.output
-    told = ["number", "arm", "state", "stop_reason", "seed", "value", "config.kd.alpha", "config.train.lr"]
-    pd.testing.assert_frame_equal(again.trials[told], ran.trials[told])
-    assert [list(curve) for curve in again.trials["curve"]] == [list(curve) for curve in ran.trials["curve"]]
-    assert again.finals[names.TEST_ACCURACY].tolist() == ran.finals[names.TEST_ACCURACY].tolist()
-    judged = [[(cell["word"], cell["gain"]) for cell in one.verdict["cells"]] for one in (ran, again)]
-    assert judged[0] == judged[1]
-
-
 def test_the_champion_can_teach_the_next_search(ran: Ran, ray_address: str) -> None:
     taught = search(
         ran.folder.parent.parent, ray_address, "tiny.yaml", "--name", "taught", "--quiet",
@@ -215,7 +204,19 @@ def test_a_changed_study_is_refused_with_the_difference(ran: Ran, ray_address: s
     assert "train.batch_size: 32 → 64" in changed.output
 
 
-def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on(ran: Ran, ray_address: str, tmp_path: Path) -> None:
+def check_same(one: Ran, other: Ran) -> None:
+    """Suggestions, stops, finals and verdict."""
+    told = ["number", "arm", "state", "stop_reason", "seed", "value", "config.kd.alpha", "config.train.lr"]
+    pd.testing.assert_frame_equal(one.trials[told], other.trials[told])
+    assert [list(curve) for curve in one.trials["curve"]] == [list(curve) for curve in other.trials["curve"]]
+    assert one.finals[names.TEST_ACCURACY].tolist() == other.finals[names.TEST_ACCURACY].tolist()
+    judged = [[(cell["word"], cell["gain"]) for cell in ran.verdict["cells"]] for ran in (one, other)]
+    assert judged[0] == judged[1]
+
+
+def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_had_been(
+    ran: Ran, ray_address: str, tmp_path: Path
+) -> None:
     (tmp_path / "tiny.yaml").write_text(STUDY)
     process = subprocess.Popen(
         command(ray_address, "tiny.yaml", "--name", "broken"),
@@ -246,8 +247,7 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on(ran: Ran, ray_a
     )
     assert done.returncode == 0, done.stdout + done.stderr
     resumed = Ran(ledger.parent, 0, "")
-    told = ["number", "arm", "state", "value"]
-    pd.testing.assert_frame_equal(resumed.trials[told], ran.trials[told])
+    check_same(resumed, ran)
     check_mlflow(resumed)
 
 
