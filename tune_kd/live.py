@@ -24,7 +24,6 @@ class Standing:
     """One arm as it is shown."""
 
     asked: int = 0
-    ended: int = 0
     finals: int = 0
     best: float = float("nan")
 
@@ -48,7 +47,6 @@ class View:
             standing = self._arms[arm.number]
             for _, trial in ledger.entries(arm):
                 standing.asked += 1
-                standing.ended += trial.state.is_finished()
                 self._before += len(trial.intermediate_values)
                 for value in trial.intermediate_values.values():
                     standing.saw(value)
@@ -82,11 +80,8 @@ class View:
         self._line()
 
     def ended(self, entry: Entry, state: str, reason: str, results: Mapping[str, Any]) -> None:
-        standing = self._arms[entry.arm.number]
         if entry.final:
-            standing.finals += 1
-        else:
-            standing.ended += 1
+            self._arms[entry.arm.number].finals += 1
 
     def paused(self, entry: Entry) -> None:
         self._running.pop(entry.id, None)

@@ -1,5 +1,6 @@
 """The teacher: trained once per search or loaded, then frozen. Its logits come from the cache wherever they can."""
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ class Teacher:
     shape: tuple[int, int, int]
     classes: int
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Names these weights: the same ones give the same logits."""
         state = hashlib.sha256(repr((self.model, self.mean, self.std)).encode())

@@ -1,6 +1,5 @@
 """The ledger as the tables that everything after the search is computed from."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from tune_kd import names
+from tune_kd.files import replace
 from tune_kd.plan import Plan
 from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value
 
@@ -49,11 +49,7 @@ def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, path: Path) -> None:
     """Whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    table.to_parquet(unfinished, index=False)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    replace(path, table.to_parquet(index=False))
 
 
 def _cells_of(plan: Plan, entry: Entry) -> Iterator[Mapping[str, Any]]:
