@@ -11,7 +11,7 @@ from tune_kd.data.views import Views
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher import Guide, Teacher
-from tune_kd.training import Diverged, Images, Job, batches, derive, learning_rate, train
+from tune_kd.training import Diverged, Images, Job, batches, derive, learning_rate, train, validate
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
 
@@ -156,3 +156,16 @@ def test_learning_rates(settings: list[str], wanted: dict[int, float]) -> None:
 
 def test_seeds_differ_by_what_they_are_for() -> None:
     assert len({derive(0, "trial", k) for k in range(100)} | {derive(0, "final", 0), derive(1, "trial", 0)}) == 102
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_weights_that_are_kept(data: Images, tmp_path: Path, keep: str) -> None:
+    # A rate at which the accuracy goes up and down, so that the last epoch is not the best one.
+    settings = study(f"train.keep={keep}", "train.lr=0.01", "augment.kind=none")
+    values: list[float] = []
+    whole = job(settings, until=12)
+    model = train(whole, data, None, lambda row: values.append(row[names.VAL_ACCURACY]), tmp_path / "s.pt")
+    assert model is not None
+    assert max(values) != values[-1]
+    kept = validate(model, data, whole.validation)[names.VAL_ACCURACY]
+    assert kept == (max(values) if keep == "best" else values[-1])

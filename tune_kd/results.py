@@ -22,7 +22,7 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import RESULT, Entry, Ledger, kept_value
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 
@@ -96,11 +96,11 @@ def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
     finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
     if not finals:
         return None
-    scores = pd.DataFrame({"arm": entry.arm.number, "val": best_value(trial)} for entry, trial in finals)
+    scores = pd.DataFrame({"arm": entry.arm.number, "val": kept_value(plan.study, trial)} for entry, trial in finals)
     best_arm = scores.groupby("arm")["val"].mean().idxmax()
     entry, trial = max(
         ((entry, trial) for entry, trial in finals if entry.arm.number == best_arm),
-        key=lambda pair: best_value(pair[1]),
+        key=lambda pair: kept_value(plan.study, pair[1]),
     )
     weights = checkpoints / f"{entry.key}.best"
     return Winner(entry, weights, trial.user_attrs[RESULT][names.TEST_ACCURACY]) if weights.exists() else None

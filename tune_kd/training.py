@@ -82,7 +82,8 @@ def train(
 ) -> nn.Module | None:
     """Trains from `saved` (or from scratch) up to `job.until`, reporting every epoch not yet reported.
 
-    Returns the model with the weights of its best validation epoch, or None when the deadline came first.
+    Returns the model with the weights of its best validation epoch (or of its last, where the study keeps those), or
+    None when the deadline came first.
     """
     settings = job.settings
     torch.manual_seed(derive(job.seed, "weights"))
@@ -105,7 +106,8 @@ def train(
         checkpoint.save(saved, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
         if epoch > job.reported:
             report(metrics)
-    model.load_state_dict(state["best"])
+    if settings.train.keep == "best":
+        model.load_state_dict(state["best"])
     return model
 
 

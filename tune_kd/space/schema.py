@@ -65,6 +65,7 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = 128
     epoch_images: Positive | None = None
     label_smoothing: Share = 0.0
+    keep: Literal["best", "last"] = "best"
 
 
 class Teacher(Section):
@@ -133,7 +134,7 @@ class Published(Section):
 SEARCHABLE: Final[frozenset[str]] = frozenset(
     ["data.source", "data.size", "data.weight", "augment.kind", "student.model"]
     + [f"kd.{name}" for name in Distillation.model_fields]
-    + [f"train.{name}" for name in Train.model_fields if name != "milestones"]
+    + [f"train.{name}" for name in Train.model_fields if name not in ("milestones", "keep")]
 )
 """The keys that may stand under `conditions` or `search`."""
 

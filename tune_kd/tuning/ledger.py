@@ -241,3 +241,10 @@ def final_seed(study: Study, repeat: int) -> int:
 
 def best_value(trial: FrozenTrial) -> float:
     return max(trial.intermediate_values.values())
+
+
+def kept_value(study: Study, trial: FrozenTrial) -> float:
+    """The validation accuracy of the weights that a final was tested with."""
+    if study.train.keep == "last":
+        return trial.intermediate_values[max(trial.intermediate_values)]
+    return best_value(trial)

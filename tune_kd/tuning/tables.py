@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from tune_kd import names
 from tune_kd.files import replace
 from tune_kd.plan import Plan
-from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value, kept_value
 
 RUN_ID = "mlflow_run_id"
 
@@ -36,7 +36,7 @@ def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
     runs = ledger.run_ids()
     rows = [
         {"arm": entry.arm.name, **_common(entry, trial, runs)}
-        | {names.VAL_ACCURACY: best_value(trial)}
+        | {names.VAL_ACCURACY: kept_value(plan.study, trial)}
         | dict(trial.user_attrs[RESULT])
         | _settings(cell, entry)
         for arm in plan.arms
