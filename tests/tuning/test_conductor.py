@@ -231,6 +231,33 @@ def test_when_the_time_is_up_finals_still_follow(tmp_path: Path) -> None:
     assert len(play.states()) < 36
 
 
+def test_a_resumed_search_has_no_more_time_than_was_left(tmp_path: Path) -> None:
+    first = Play(tmp_path, "budget.seconds=100")
+    first.conductor._clock = lambda: first.conductor._begun + 95
+    first.run(legs=20)
+    begun = len(first.states())
+    again = Play(tmp_path, "budget.seconds=100")
+    again.conductor._clock = lambda: again.conductor._begun + 10
+    again.run()
+    assert len(again.states()) == begun
+    assert len(list(again.ledger.all_finals())) == 8
+
+
+def test_arms_that_are_not_ready_wait_and_the_others_do_not(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    taught = False
+    play.conductor._ready = lambda arm: taught or arm.name == names.SCRATCH
+    play.run()
+    assert play.conductor.next() == "wait"
+    assert {arm.rpartition(" ")[2] for arm, _, _ in play.states()} == {names.SCRATCH}
+    taught = True
+    play.run()
+    whole = Play(tmp_path / "whole")
+    whole.run()
+    assert play.configs() == whole.configs()
+    assert play.states() == whole.states()
+
+
 @pytest.mark.parametrize("stopping", ["asha", "stop", "none"])
 def test_every_way_of_stopping_ends_with_several_slots(tmp_path: Path, stopping: str) -> None:
     play = Play(tmp_path, f"budget.early_stopping={stopping}")

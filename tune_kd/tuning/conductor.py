@@ -7,13 +7,15 @@ a kill and moving to another node are all the same thing: the next leg starts fr
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
+from tune_kd.space.schema import TrialConfig
 from tune_kd.tracking import TrialState
 from tune_kd.tuning.audience import Audience
 from tune_kd.tuning.ladder import GoOn, Ladder
@@ -21,6 +23,8 @@ from tune_kd.tuning.ledger import ATTEMPTS, RESULT, SECONDS, Entry, Ledger, best
 
 MOST_ATTEMPTS = 3
 """A training whose process dies this often without a report between is given up."""
+
+NOTE_SECONDS = 2.0
 
 OK, DIVERGED, FAILED, OUT_OF_TIME = "ok", "diverged", "failed", "out of time"
 OUTCOME, MESSAGE = "outcome", "message"
@@ -39,19 +43,42 @@ class Leg:
         return folder / f"{self.entry.key}.pt"
 
 
+@dataclass(frozen=True)
+class FinalToDo:
+    """A configuration to retrain on the seed number `repeat`; with its entry where it was begun before."""
+
+    config: TrialConfig
+    repeat: int
+    entry: Entry | None = None
+
+
 class Conductor:
-    def __init__(self, plan: Plan, ledger: Ledger, audience: Audience, clock: Callable[[], float] = time.time) -> None:
+    """`ready` says whether an arm may be trained yet: one that distils waits for its teacher."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        audience: Audience,
+        ready: Callable[[Arm], bool] = lambda arm: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._audience = audience
         self._clock = clock
+        self._ready = ready
         self._ladders: dict[int, Ladder] = {arm.number: ledger.ladder(arm) for arm in plan.arms}
-        self._deadline = clock() + plan.study.budget.seconds if plan.study.budget.seconds else math.inf
+        self._begun = clock()
+        self._spent = self._noted = ledger.spent
+        self._deadline = self._begun - self._spent + (plan.study.budget.seconds or math.inf)
         self._live: dict[int, Leg] = {}
         self._seconds: dict[int, float] = {}
-        self._settled: set[int] = set()
+        self._trials: dict[tuple[int, int], Entry] = {}
+        self._finals: dict[int, deque[FinalToDo]] = {}
         for arm in plan.arms:
             for entry, trial in list(ledger.entries(arm)):
+                self._trials[arm.number, entry.number] = entry
                 if not trial.state.is_finished():
                     self._at_rung(entry)
 
@@ -67,28 +94,28 @@ class Conductor:
         if self._clock() > self._deadline:
             for ladder in self._ladders.values():
                 ladder.closing = True
-        steps = {arm.number: self._ladders[arm.number].next() for arm in self._plan.arms}
+        steps = {arm.number: self._ladders[arm.number].next() for arm in self._plan.arms if self._ready(arm)}
         onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
             number = max(onward, key=lambda number: (onward[number].rung, -number))
             return self._go_on(self._plan.arms[number], onward[number])
-        fresh = [arm for arm in self._plan.arms if steps[arm.number] == "new"]
+        fresh = [arm for arm in self._plan.arms if steps.get(arm.number) == "new"]
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
         for arm in self._plan.arms:
-            if steps[arm.number] == "done":
-                self._settle(arm)
+            if steps.get(arm.number) == "done":
                 leg = self._next_final(arm)
                 if leg:
                     return leg
-        return "wait" if self._live else "done"
+        return "wait" if self._live or len(steps) < len(self._plan.arms) else "done"
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
-        entry, trial = next(pair for pair in self._ledger.entries(arm) if pair[0].number == step.number)
-        return self._start(Leg(entry, step.until, len(trial.intermediate_values), self._deadline))
+        reported = self._ladders[arm.number].epochs[step.number]
+        return self._start(Leg(self._trials[arm.number, step.number], step.until, reported, self._deadline))
 
     def _new(self, arm: Arm) -> Leg:
         entry = self._ledger.ask(arm)
+        self._trials[arm.number, entry.number] = entry
         ladder = self._ladders[arm.number]
         ladder.asked(entry.number)
         return self._start(Leg(entry, ladder.rungs[0], 0, self._deadline))
@@ -103,17 +130,26 @@ class Conductor:
 
     def _next_final(self, arm: Arm) -> Leg | None:
         """The arm's best configuration on the next seed; one whose process went away is taken up again."""
+        if arm.number not in self._finals:
+            self._settle(arm)
+            self._finals[arm.number] = deque(self._finals_to_do(arm))
+        if not self._finals[arm.number]:
+            return None
+        todo = self._finals[arm.number].popleft()
+        entry = todo.entry or self._ledger.ask_final(arm, todo.repeat, todo.config)
+        reported = len(self._ledger.record(entry).intermediate_values)
+        return self._start(Leg(entry, self._plan.study.budget.epochs, reported, math.inf))
+
+    def _finals_to_do(self, arm: Arm) -> Iterator[FinalToDo]:
         best = self._ledger.best(arm)
         if best is None:
-            return None
+            return
         known = list(self._ledger.finals(arm))
-        for entry, trial in known:
-            if not trial.state.is_finished() and entry.id not in self._live:
-                return self._start(Leg(entry, self._plan.study.budget.epochs, len(trial.intermediate_values), math.inf))
-        if len(known) < self._plan.study.budget.repeats:
-            entry = self._ledger.ask_final(arm, len(known), best[0].config)
-            return self._start(Leg(entry, self._plan.study.budget.epochs, 0, math.inf))
-        return None
+        for repeat, (entry, trial) in enumerate(known):
+            if not trial.state.is_finished():
+                yield FinalToDo(entry.config, repeat, entry)
+        for repeat in range(len(known), self._plan.study.budget.repeats):
+            yield FinalToDo(best[0].config, repeat)
 
     # What became of it.
 
@@ -147,7 +183,9 @@ class Conductor:
         self._ledger.note(leg.entry, ATTEMPTS, (deaths, epochs))
         if deaths >= MOST_ATTEMPTS:
             self._finish(leg.entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}")
-        elif not leg.entry.final:
+        elif leg.entry.final:
+            self._finals[leg.entry.arm.number].appendleft(FinalToDo(leg.entry.config, 0, leg.entry))
+        else:
             self._at_rung(leg.entry)
 
     def _put_down(self, leg: Leg) -> None:
@@ -156,7 +194,15 @@ class Conductor:
         if not entry.final:
             self._ladders[entry.arm.number].live.discard(entry.number)
         self._ledger.note(entry, SECONDS, self._seconds.pop(entry.id))
+        self._note_time()
         self._audience.paused(entry)
+
+    def _note_time(self) -> None:
+        """What a limited search has used up, so that it has no more of it after a resume."""
+        spent = self._spent + self._clock() - self._begun
+        if self._plan.study.budget.seconds and spent - self._noted > NOTE_SECONDS:
+            self._ledger.note_spent(spent)
+            self._noted = spent
 
     def _trained(self, entry: Entry, results: Mapping[str, Any]) -> None:
         if entry.final:
@@ -177,14 +223,11 @@ class Conductor:
 
     def _settle(self, arm: Arm) -> None:
         """An arm is done: what still waits at a rung was not good enough."""
-        if arm.number in self._settled:
-            return
-        self._settled.add(arm.number)
         ladder = self._ladders[arm.number]
         reason = "the time was up" if ladder.closing else "not among the best at epoch {epoch}"
-        for entry, trial in list(self._ledger.entries(arm)):
-            if not trial.state.is_finished():
-                self._finish(entry, names.PRUNED, reason.format(epoch=ladder.epochs[entry.number]))
+        for number in list(ladder.waiting):
+            entry = self._trials[arm.number, number]
+            self._finish(entry, names.PRUNED, reason.format(epoch=ladder.epochs[number]))
 
     def _finish(
         self,

@@ -26,15 +26,9 @@ from tune_kd.tuning.ladder import Ladder
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.sampling import sampler
 
-NUMBER, CONFIG, SECONDS, REASON, RESULT, ATTEMPTS = (
-    "number",
-    "config",
-    "seconds",
-    names.STOP_REASON,
-    "result",
-    "attempts",
-)
-ARM, REPEAT, SEARCH, TEACHER, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "mlflow run of "
+NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
+REASON = names.STOP_REASON
+ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ class Ledger:
         self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
         for arm, study in zip(plan.arms, self._arms, strict=True):
             self._queue_settings(arm, study)
-        self._serial = sum(1 for arm in plan.arms for _ in self.entries(arm))
+        self._asked = [sum(1 for _ in self.entries(arm)) for arm in plan.arms]
 
     def _open(self, name: str, attributes: Mapping[str, Any]) -> optuna.Study:
         """The Optuna study of that name, made with its attributes where the ledger is new."""
@@ -120,19 +114,29 @@ class Ledger:
                 f"{known}). Put the teacher's file back, or begin a new search with another --name."
             )
 
+    @property
+    def spent(self) -> float:
+        """Seconds of a limited search that are used up."""
+        return float(self._finals.user_attrs.get(SPENT, 0.0))
+
+    def note_spent(self, seconds: float) -> None:
+        self._finals.set_user_attr(SPENT, seconds)
+
     # Asking and telling.
 
     def ask(self, arm: Arm) -> Entry:
         """A new trial of an arm, suggested by Optuna and written down before it is returned."""
         study = self._arms[arm.number]
         budget = self._plan.study.budget
-        asked = sum(1 for _ in self.entries(arm))
-        study.sampler = sampler(budget.sampler, derive(self._plan.study.seed, arm.key, asked) % 2**32, budget.trials)
+        # Of the arm and of the trial's place in it alone: what other arms do meanwhile must not show in the results.
+        seed = derive(self._plan.study.seed, arm.key, self._asked[arm.number]) % 2**31
+        study.sampler = sampler(budget.sampler, seed, budget.trials)
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
-        trial.set_user_attr(NUMBER, self._serial)
+        trial.set_user_attr(NUMBER, sum(self._asked))
+        trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
-        self._serial += 1
+        self._asked[arm.number] += 1
         return self._entry(arm, self._storage.get_trial(trial._trial_id))
 
     def ask_final(self, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
@@ -221,10 +225,10 @@ class Ledger:
         return reasons
 
     def _entry(self, arm: Arm, trial: FrozenTrial) -> Entry:
-        serial = trial.user_attrs[NUMBER]
-        config = json.loads(trial.user_attrs[CONFIG])
-        seed = derive(self._plan.study.seed, "trial", serial) % 2**31
-        return Entry(trial._trial_id, arm, trial.number, serial, config, seed, final=False)
+        told = trial.user_attrs
+        return Entry(
+            trial._trial_id, arm, trial.number, told[NUMBER], json.loads(told[CONFIG]), told[SEED], final=False
+        )
 
     def _final(self, trial: FrozenTrial) -> Entry:
         attributes = trial.user_attrs
