@@ -27,6 +27,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="another value for a key of the study, e.g. budget.trials=50; repeatable")  # fmt: skip
     parser.add_argument("--name", help="the search's name (default: the study's name and the time)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/NAME)")
+    parser.add_argument("--storage", metavar="URI",
+                        help="where checkpoints and a copy of the results are kept, when several machines work: a "
+                        "shared folder, s3://BUCKET/PREFIX or gs://… (default: the results folder)")  # fmt: skip
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's address (default: mlflow.db in this folder)")
     parser.add_argument("--experiment", default="tune_kd", help="MLflow's experiment (default: tune_kd)")
     parser.add_argument("--address", metavar="ADDR", help="a Ray cluster's address (default: Ray on this machine)")

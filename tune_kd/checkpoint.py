@@ -1,5 +1,6 @@
 """Files of weights and training state: written whole or not at all, and read without running anything in them."""
 
+import io
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from tune_kd.errors import InputError
+from tune_kd.errors import InputError, StorageError
 
 WRAPPERS: Final = ("state_dict", "model", "model_state_dict")
 PREFIX: Final = "module."  # what torch's DataParallel puts before every key
@@ -18,14 +19,25 @@ COUNTER: Final = "num_batches_tracked"  # absent from old files, and no weight
 def save(path: str | Path, state: dict[str, Any]) -> None:
     """Tensors and plain values only: anything else could not be loaded again."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with unfinished.open("wb") as file:
-            torch.save(state, file)  # not synced: what a power cut takes is trained again, and an epoch can be short
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                # Not synced: what a power cut takes is trained again, and an epoch can be short.
+                torch.save(state, file)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"checkpoint {path} cannot be written: {error.strerror or error}") from error
+
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """What `save` would write."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
 
 
 def load(path: str | Path) -> dict[str, Any]:

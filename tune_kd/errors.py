@@ -16,6 +16,10 @@ class InputError(TuneKDError):
     exit_code = 2
 
 
+class StorageError(TuneKDError):
+    """Checkpoints cannot be read or written where they are kept: no fault of the training that wanted to."""
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """' Did you mean 'x'?' for the nearest allowed name, or nothing."""
     near = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.6)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tune_kd import names
 from tune_kd.errors import InputError
+from tune_kd.storage import MARK
 
 LOCK_FILE = ".lock"
-OWN = {LOCK_FILE, names.STUDY_FILE, names.TEACHER_DIR}
+OWN = {LOCK_FILE, names.STUDY_FILE, names.TEACHER_DIR, names.STORAGE_FILE, MARK}
 
 
 @contextmanager
