@@ -34,8 +34,7 @@ def study(checkpoint: Path, *settings: str) -> Study:
 
 
 def make(wanted: Study, data: Images) -> Teacher:
-    nobody = torch.empty(0, dtype=torch.int64)
-    return teacher.make(wanted, data, nobody, nobody, Path("unused"), lambda row: None)
+    return teacher.load(wanted, Path(str(wanted.teacher.checkpoint)), data)
 
 
 def test_a_foreign_file_with_wrapped_and_prefixed_weights_is_loaded(data: Images, tmp_path: Path) -> None:

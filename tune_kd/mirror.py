@@ -17,6 +17,8 @@ from tune_kd.storage import MARK, Storage
 SECONDS = 15.0
 """Between two copies of the ledger; a copy that takes long is made more rarely."""
 
+FIRST_SECONDS = 1.0
+
 SHARE_OF_TIME = 0.05
 
 OWN = {LOCK_FILE, MARK, names.STORAGE_FILE, names.CHECKPOINT_DIR, names.TEACHER_DIR, "mlflow"}
@@ -26,7 +28,8 @@ OWN = {LOCK_FILE, MARK, names.STORAGE_FILE, names.CHECKPOINT_DIR, names.TEACHER_
 def chosen(address: str | None, folder: Path, name: str) -> Storage:
     """The storage that the user names, or that the search was begun with, or the results folder."""
     remembered = folder / names.STORAGE_FILE
-    if remembered.exists():
+    begun = (folder / names.LEDGER_FILE).exists()
+    if begun and remembered.exists():
         known = Storage.at(remembered.read_text().strip())
         if address is None:
             return known
@@ -38,7 +41,7 @@ def chosen(address: str | None, folder: Path, name: str) -> Storage:
     if address is None:
         return Storage.at(str(folder))
     now = Storage.at(address, name)
-    if (folder / names.LEDGER_FILE).exists():
+    if begun:
         raise _another(folder, now, str(folder))
     return now
 
@@ -85,14 +88,16 @@ class Mirror:
 
     def adopt(self, resume: bool) -> None:
         """Before anything is opened or changed: takes over what is newer there, and refuses what does not fit."""
-        stored = None if self._own else self._storage.read(names.LEDGER_FILE)
-        if stored is None:
+        if self._own:
             return
-        if not resume:
+        stored = self._storage.read(names.LEDGER_FILE)
+        if not resume and (stored is not None or self._storage.holds(names.CHECKPOINT_DIR)):
             raise InputError(
                 f"--storage {self._storage.shown}: there is a search already. To go on with it: give --resume, and the "
                 "--name and --storage that it has. To begin another: give another --name."
             )
+        if stored is None:
+            return
         ledger = self._folder / names.LEDGER_FILE
         known = _whole_lines(ledger)
         if not stored.startswith(known) and not known.startswith(stored):
@@ -104,9 +109,11 @@ class Mirror:
         if len(stored) > len(known):
             replace(ledger, stored)
 
-    def begin(self) -> None:
+    def begin(self, storage: Storage) -> None:
+        """Once the storage is marked as this search's."""
         if self._own:
             return
+        self._storage = storage
         remember(self._storage, self._folder)
         self._storage.write(names.STUDY_FILE, (self._folder / names.STUDY_FILE).read_bytes())
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
@@ -130,7 +137,7 @@ class Mirror:
         return ""
 
     def _run(self) -> None:
-        pause = SECONDS
+        pause = FIRST_SECONDS
         while not self._stop.wait(pause) and not self.taken:
             started = time.monotonic()
             try:

@@ -21,8 +21,9 @@ from tune_kd.files import replace
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
+from tune_kd.storage import Storage
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, kept_value
+from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_weights, kept_value
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 
@@ -91,7 +92,7 @@ def git_commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
+def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner | None:
     """Chosen on validation images; its test accuracy has no say in it."""
     finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
     if not finals:
@@ -102,8 +103,8 @@ def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
         ((entry, trial) for entry, trial in finals if entry.arm.number == best_arm),
         key=lambda pair: kept_value(plan.study, pair[1]),
     )
-    weights = checkpoints / f"{entry.key}.best"
-    return Winner(entry, weights, trial.user_attrs[RESULT][names.TEST_ACCURACY]) if weights.exists() else None
+    weights = storage.fetch(best_weights(entry.saved), folder)
+    return Winner(entry, weights, trial.user_attrs[RESULT][names.TEST_ACCURACY]) if weights is not None else None
 
 
 def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) -> FromPixels:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from tune_kd import arguments, names
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.folder import held
+from tune_kd.mirror import chosen, fetch
 from tune_kd.space.load import dump, load, shipped
 from tune_kd.space.study import Study
 
@@ -38,6 +39,8 @@ def _command(given: argparse.Namespace, console: Console) -> int:
             console.print(f"[bold]{name}[/]  {escape(question)}")
         return 0
     folder = given.out or (Path("runs") / given.name if given.name else None)
+    if given.resume and given.storage and folder is not None:
+        _fetch(folder, given)
     study = _stored_study(folder, given) if given.resume else _study(given.study or "quickstart", given)
     # Imported here, as they bring torch and Ray: `--help`, `--list` and a mistake in a study should not wait for them.
     if given.plan:
@@ -50,6 +53,13 @@ def _command(given: argparse.Namespace, console: Console) -> int:
         from tune_kd.session import Session
 
         return Session(study, name, folder, given, console).run()
+
+
+def _fetch(folder: Path, given: argparse.Namespace) -> None:
+    """A search of another machine is brought here first."""
+    storage = chosen(given.storage, folder.absolute(), given.name or folder.name)
+    if not (folder / names.LEDGER_FILE).exists():
+        fetch(storage, folder.absolute())
 
 
 def _study(source: str, given: argparse.Namespace) -> Study:

@@ -22,11 +22,13 @@ from tune_kd import export, names, plan, results, summary, tracking
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.live import View
+from tune_kd.mirror import Mirror, chosen
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study
+from tune_kd.storage import Storage
 from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
-from tune_kd.tuning import runner
+from tune_kd.tuning import reach, runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
@@ -44,6 +46,8 @@ class Session:
         self._folder = folder
         self._given = given
         self._console = console
+        self._storage = chosen(given.storage, folder, name)
+        self._mirror = Mirror(self._storage, folder)
         self._phases: dict[str, float] = {}
         self._interrupted = False
         self._may_break = True
@@ -64,15 +68,21 @@ class Session:
                 self._console.print(f"\n{escape(self._how_to_go_on())}")
                 return names.INTERRUPTED
             finally:
+                self._let_go_of_storage()
                 runner.disconnect()
 
     def _search(self, started: float) -> int:
         with self._phase("start"):
             # Whatever the user may have got wrong shows here, before anything is begun under this name.
             tracking.resolve(self._given.tracking_uri)
+            self._storage.check()
+            self._mirror.adopt(self._given.resume)
             self._fetch_teacher()
             prepared = self._start()
             self._share = runner.fitting_share(self._study.resources)
+            self._storage = self._storage.marked()
+            reach.check(self._storage)
+            self._mirror.begin(self._storage)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
@@ -159,23 +169,25 @@ class Session:
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
         gpu = self._share.gpu > 0
-        taught = teach(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report)
+        taught = teach(self._study, prepared, self._storage, gpu, report)
         self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
         return taught
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
-        material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std)
+        material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std, self._storage)
         tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
             conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
             self._may_break = False
-            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted)
+            runner.conduct(conductor, material, self._share, lambda: self._interrupted or self._mirror.taken)
             self._may_break = True
+        for reason, times in conductor.unstored.items():
+            self._say(f"[yellow]note:[/] {times} times a checkpoint could not be stored or read: {escape(reason)}")
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
 
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
-        best = results.winner(self._plan, ledger, self._checkpoints)
+        best = results.winner(self._plan, ledger, self._storage, self._folder)
         if best is None:
             self._say("[yellow]note:[/] no final has left its weights here, so there is no model/ and no champion.")
             return
@@ -192,6 +204,16 @@ class Session:
             self._console.print(
                 f"[yellow]note:[/] {escape(str(error))}. Its weights are in {escape(str(best.weights))}."
             )
+
+    def _let_go_of_storage(self) -> None:
+        """Whatever way the search has ended."""
+        try:
+            note = self._mirror.end()
+            self._storage.leave()
+        except TuneKDError as error:
+            note = str(error)
+        if note:
+            self._console.print(f"[yellow]note:[/] {escape(note)}")
 
     def _artifacts(self) -> list[Path]:
         """What of the folder goes to MLflow, figures included."""
@@ -258,7 +280,9 @@ class Session:
         return f"Stopped. Everything so far is kept. To go on:\n  {command}"
 
     def _repeat_command(self) -> str:
-        return self._command(str(self._folder / names.STUDY_FILE))
+        given = self._given.storage
+        storage = ("--storage", Storage.at(given).uri) if given and not Storage.at(given).secret else ()
+        return self._command(str(self._folder / names.STUDY_FILE), *storage)
 
     def _command(self, *words: str) -> str:
         """A command that finds the same MLflow store and the same Ray from any folder; passwords are not shown."""
@@ -269,10 +293,6 @@ class Session:
             if value := getattr(self._given, flag):
                 words += (f"--{flag}", value)
         return shlex.join(["python", "-m", "tune_kd.search", *words])
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self._folder / names.CHECKPOINT_DIR
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -20,6 +20,9 @@ from tune_kd.errors import InputError, StorageError
 Report = Callable[[dict[str, Any]], None]
 Result = TypeVar("Result")
 
+OBJECT_STORES: Final = ("s3", "gcs", "abfs")
+"""Where folders make themselves, as pyarrow names them."""
+
 MARK: Final = ".tune_kd-mark"
 """Holds a random word while a search runs: who reads it there sees the same storage as the search does."""
 
@@ -65,6 +68,11 @@ class Storage:
         return _SECRET.sub(r"\1=***", _KEYS.sub("://", self.uri))
 
     @property
+    def secret(self) -> bool:
+        """Whether the address holds keys."""
+        return self.shown != self.uri
+
+    @property
     def place(self) -> str:
         """What tells it from another storage; how it is reached may change."""
         return self.shown.partition("?")[0].rstrip("/")
@@ -78,6 +86,10 @@ class Storage:
     def write(self, name: str, content: bytes) -> None:
         """Whole or not at all: object stores put like that by themselves."""
         self._try(lambda: self._write(name, content), "be written to")
+
+    def holds(self, name: str) -> bool:
+        """A file or a folder."""
+        return self._try(lambda: self._holds(name), "be read")
 
     def fetch(self, name: str, folder: Path) -> Path | None:
         """The file as one of this machine, below `folder` where it has to be brought."""
@@ -170,14 +182,21 @@ class Storage:
         except FileNotFoundError:
             return None
 
+    def _holds(self, name: str) -> bool:
+        if self.folder is not None:
+            return (self.folder / name).exists()
+        from pyarrow.fs import FileType
+
+        system, path = _filesystem(self)
+        return bool(system.get_file_info(f"{path}/{name}").type != FileType.NotFound)
+
     def _write(self, name: str, content: bytes) -> None:
         if self.folder is not None:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.replace(self.folder / name, content)
             return
         system, path = _filesystem(self)
-        if system.type_name.startswith("py::"):
-            # Not all that fsspec knows are object stores, where folders make themselves.
+        if system.type_name not in OBJECT_STORES:
             system.create_dir(f"{path}/{name}".rpartition("/")[0], recursive=True)
         with system.open_output_stream(f"{path}/{name}") as stream:
             stream.write(content)
@@ -208,9 +227,7 @@ class Storage:
 class _Uploads:
     """Uploads each checkpoint while the next epoch is trained, and passes a report on once its checkpoint is stored."""
 
-    def __init__(
-        self, saved: Path, stored: bytes | None, put: Callable[[bytes], Future[None]], report: Report
-    ) -> None:
+    def __init__(self, saved: Path, stored: bytes | None, put: Callable[[bytes], Future[None]], report: Report) -> None:
         self._saved = saved
         self._stored = stored
         self._put = put

@@ -58,6 +58,16 @@ class Teacher:
         return Images(data.images, data.labels, self.mean, self.std, data.classes)
 
 
+def load(study: Study, file: Path, data: Images) -> Teacher:
+    """The study's teacher from its file, which only the machine that begins the search needs to have."""
+    model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
+    checkpoint.load_weights(model, file)
+    # A student exported by an earlier search brings its own normalisation.
+    stored = checkpoint.load(file)
+    mean, std = _normalisation(study, data)
+    return _frozen(study, model, data, stored.get("mean", mean), stored.get("std", std))
+
+
 def make(
     study: Study,
     data: Images,
@@ -66,31 +76,30 @@ def make(
     saved: Path,
     report: Callable[[dict[str, float]], None],
 ) -> Teacher:
-    """Trains the study's teacher on the images numbered `images`, or loads it where the study names a checkpoint."""
+    """Trains the study's teacher on the images numbered `images`."""
     wanted = study.teacher
-    mean, std = IMAGENET if wanted.normalize == "imagenet" else (data.mean, data.std)
-    if wanted.checkpoint is not None:
-        model = build(wanted.model, classes=data.classes, in_shape=data.shape)
-        checkpoint.load_weights(model, Path(wanted.checkpoint))
-        # A student exported by an earlier search brings its own normalisation.
-        stored = checkpoint.load(Path(wanted.checkpoint))
-        mean, std = stored.get("mean", mean), stored.get("std", std)
-    else:
-        settings = study.model_copy(
-            update={
-                "student": Student(model=wanted.model),
-                "train": wanted.train,
-                "augment": wanted.augment,
-                "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
-            }
-        )
-        job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs)
-        seen = Images(data.images, data.labels, mean, std, data.classes)
-        trained = train(job, seen, None, report, saved)
-        assert trained is not None  # no deadline was given
-        model = trained
+    mean, std = _normalisation(study, data)
+    settings = study.model_copy(
+        update={
+            "student": Student(model=wanted.model),
+            "train": wanted.train,
+            "augment": wanted.augment,
+            "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
+        }
+    )
+    job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs)
+    model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
+    assert model is not None  # no deadline was given
+    return _frozen(study, model, data, mean, std)
+
+
+def _normalisation(study: Study, data: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return IMAGENET if study.teacher.normalize == "imagenet" else (data.mean, data.std)
+
+
+def _frozen(study: Study, model: nn.Module, data: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Teacher:
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    return Teacher(wanted.model, weights, tuple(mean), tuple(std), data.shape, data.classes)
+    return Teacher(study.teacher.model, weights, tuple(mean), tuple(std), data.shape, data.classes)
 
 
 def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> dict[str, float | int | str]:

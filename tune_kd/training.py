@@ -90,7 +90,8 @@ def train(
     model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
     optimizer = make_optimizer(model, settings.train)
     state = _resume(saved, model, optimizer)
-    for metrics in state["history"][job.reported :]:
+    # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
+    for metrics in state["history"][job.reported : job.until]:
         report(metrics)
     for epoch in range(len(state["history"]) + 1, job.until + 1):
         started = time.perf_counter()

@@ -7,10 +7,9 @@ a kill and moving to another node are all the same thing: the next leg starts fr
 import json
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from tune_kd import names
@@ -26,7 +25,10 @@ MOST_ATTEMPTS = 3
 
 NOTE_SECONDS = 2.0
 
-OK, DIVERGED, FAILED, OUT_OF_TIME = "ok", "diverged", "failed", "out of time"
+MOST_UNSTORED = 10
+"""A training that so often in a row cannot use the storage ends the search: it is not the training that is at fault."""
+
+OK, DIVERGED, FAILED, OUT_OF_TIME, NOT_STORED = "ok", "diverged", "failed", "out of time", "not stored"
 OUTCOME, MESSAGE = "outcome", "message"
 
 
@@ -38,9 +40,6 @@ class Leg:
     until: int
     reported: int
     deadline: float
-
-    def checkpoint(self, folder: Path) -> Path:
-        return folder / f"{self.entry.key}.pt"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,11 @@ class Conductor:
         self._seconds: dict[int, float] = {}
         self._trials: dict[tuple[int, int], Entry] = {}
         self._finals: dict[int, deque[FinalToDo]] = {}
+        self._unstored: Counter[int] = Counter()
+        self.unstored: Counter[str] = Counter()
+        """Why legs could not use the storage, and how often."""
+        self.stopped = ""
+        """Why the search cannot go on, once it cannot."""
         for arm in plan.arms:
             for entry, trial in list(ledger.entries(arm)):
                 self._trials[arm.number, entry.number] = entry
@@ -158,6 +162,7 @@ class Conductor:
         epoch, value = int(metrics[names.EPOCH]), metrics[names.VAL_ACCURACY]
         self._ledger.report(leg.entry, epoch, value)
         self._seconds[leg.entry.id] += metrics[names.SECONDS]
+        self._unstored.pop(leg.entry.id, None)
         if not leg.entry.final:
             self._ladders[leg.entry.arm.number].reported(leg.entry.number, epoch, value)
         self._audience.reported(leg.entry, metrics)
@@ -170,6 +175,8 @@ class Conductor:
             self._trained(entry, results)
         elif results[OUTCOME] == OUT_OF_TIME:
             self._finish(entry, names.PRUNED, "the time was up")
+        elif results[OUTCOME] == NOT_STORED:
+            self._not_stored(entry, results[MESSAGE])
         else:
             self._finish(entry, names.FAIL, results[MESSAGE])
 
@@ -183,10 +190,23 @@ class Conductor:
         self._ledger.note(leg.entry, ATTEMPTS, (deaths, epochs))
         if deaths >= MOST_ATTEMPTS:
             self._finish(leg.entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}")
-        elif leg.entry.final:
-            self._finals[leg.entry.arm.number].appendleft(FinalToDo(leg.entry.config, 0, leg.entry))
         else:
-            self._at_rung(leg.entry)
+            self._take_up_again(leg.entry)
+
+    def _take_up_again(self, entry: Entry) -> None:
+        """In another leg, which goes on from the checkpoint."""
+        if entry.final:
+            self._finals[entry.arm.number].appendleft(FinalToDo(entry.config, 0, entry))
+        else:
+            self._at_rung(entry)
+
+    def _not_stored(self, entry: Entry, reason: str) -> None:
+        """Says nothing about the training; another node may be able to."""
+        self.unstored[reason] += 1
+        self._unstored[entry.id] += 1
+        if self._unstored[entry.id] == MOST_UNSTORED:
+            self.stopped = reason
+        self._take_up_again(entry)
 
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry

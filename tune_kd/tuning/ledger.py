@@ -4,6 +4,7 @@ A suggestion is in it before its training starts, a report before anything else 
 to go on after a kill is read back from here.
 """
 
+import hashlib
 import json
 import uuid
 from collections import Counter
@@ -48,6 +49,13 @@ class Entry:
     @property
     def key(self) -> str:
         return f"{'final' if self.final else 'trial'}-{self.serial}"
+
+    @property
+    def saved(self) -> str:
+        """Its checkpoint in the storage. What is trained is part of the name: a search that goes on from an older copy
+        of its ledger may give the number to another configuration, which must not find this one's weights."""
+        trained = json.dumps([self.arm.key, self.config, self.seed], sort_keys=True)
+        return f"{names.CHECKPOINT_DIR}/{self.key}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}.pt"
 
 
 class Ledger:
@@ -241,6 +249,11 @@ class Ledger:
 def final_seed(study: Study, repeat: int) -> int:
     """The same for both arms of a cell: that is what pairs them."""
     return derive(study.seed, "final", repeat) % 2**31
+
+
+def best_weights(saved: str) -> str:
+    """Where a final leaves the weights that were tested, beside its checkpoint."""
+    return saved.removesuffix(".pt") + ".best"
 
 
 def best_value(trial: FrozenTrial) -> float:

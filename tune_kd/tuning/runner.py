@@ -7,7 +7,6 @@ import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 # Read by ray.tune when it is imported. Files per trial, snapshots of Tune's state and its own Ctrl-C are not wanted:
@@ -28,7 +27,7 @@ from tune_kd.errors import InputError, TuneKDError
 from tune_kd.space.schema import Resources
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.resources import Share, Slots, share, slots
-from tune_kd.tuning.searcher import LegSearcher
+from tune_kd.tuning.searcher import LegSearcher, Stopped
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
@@ -99,12 +98,10 @@ class InOrder(FIFOScheduler):
         return None
 
 
-def conduct(
-    conductor: Conductor, material: Material, each: Share, checkpoints: Path, interrupted: Callable[[], bool]
-) -> None:
+def conduct(conductor: Conductor, material: Material, each: Share, interrupted: Callable[[], bool]) -> None:
     """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, Slots(each), interrupted, checkpoints)
+    searcher = LegSearcher(conductor, Slots(each), interrupted)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
@@ -118,6 +115,8 @@ def conduct(
             ),
             run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0),
         ).fit()
+    except Stopped:
+        raise TuneKDError(f"{conductor.stopped}. Everything so far is kept; mend it and go on with --resume.") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,7 +1,6 @@
 """Ray Tune's side of the conductor: a searcher that hands each leg to Tune as one of its trials."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -14,6 +13,10 @@ class Interrupted(KeyboardInterrupt):
     """The user wants the search to end now. No `Exception`: Tune must neither swallow it nor wait for its trials."""
 
 
+class Stopped(BaseException):
+    """The conductor cannot go on."""
+
+
 class LegSearcher(Searcher):
     """Holds nothing but which of Tune's trials is which leg."""
 
@@ -22,13 +25,11 @@ class LegSearcher(Searcher):
         conductor: Conductor,
         slots: Callable[[], int],
         interrupted: Callable[[], bool],
-        checkpoints: Path,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._interrupted = interrupted
         self._conductor = conductor
         self._slots = slots
-        self._checkpoints = checkpoints
         self._legs: dict[str, Leg] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -38,6 +39,8 @@ class LegSearcher(Searcher):
         # Tune asks between any two events, so this is where a search can be left with nothing half written.
         if self._interrupted():
             raise Interrupted
+        if self._conductor.stopped:
+            raise Stopped
         # Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it.
         if self._conductor.live >= self._slots():
             return None
@@ -48,9 +51,8 @@ class LegSearcher(Searcher):
             return None
         self._legs[trial_id] = leg
         entry = leg.entry
-        saved = str(leg.checkpoint(self._checkpoints))
         order = Order(
-            entry.config, entry.arm.name, entry.seed, leg.until, leg.reported, leg.deadline, saved, entry.final
+            entry.config, entry.arm.name, entry.seed, leg.until, leg.reported, leg.deadline, entry.saved, entry.final
         )
         return {"order": order}
 

@@ -4,6 +4,7 @@ Imports neither torchvision nor mlflow: they would cost every worker seconds.
 """
 
 import json
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from torch import nn
 from tune_kd import checkpoint, measures, names, teacher
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
+from tune_kd.errors import StorageError
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import Guide
 from tune_kd.training import Diverged, Job, test_scores, train
-from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
-from tune_kd.tuning.ledger import RESULT
+from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
+from tune_kd.tuning.ledger import RESULT, best_weights
 from tune_kd.tuning.workbench import Workbench, as_tensor, workbench
 
 
@@ -40,6 +42,9 @@ class Order:
 
 Report = Callable[[dict[str, Any]], None]
 
+REST_SECONDS = 10.0
+"""A node that cannot use the storage is not to be the first that asks for the next leg."""
+
 
 def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
     """One leg. Whatever goes wrong in the training comes back as words; only a dying process is Ray's to notice."""
@@ -48,6 +53,9 @@ def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report)
         return _leg(order, material, report)
     except Diverged as error:
         return {OUTCOME: DIVERGED, MESSAGE: str(error)}
+    except StorageError as error:
+        time.sleep(REST_SECONDS)
+        return {OUTCOME: NOT_STORED, MESSAGE: str(error)}
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
@@ -65,16 +73,17 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
     job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)
-    model = train(job, data, guide, report, Path(order.saved))
+    with material.storage.training(order.saved, report) as (saved, told):
+        model = train(job, data, guide, told, saved)
     if model is None:
         return {OUTCOME: OUT_OF_TIME}
     if not order.final:
         return {OUTCOME: OK}
     # As text, because Tune flattens what is nested.
-    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, study, Path(order.saved)))}
+    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, study, order.saved))}
 
 
-def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: Path) -> dict[str, Any]:
+def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: str) -> dict[str, Any]:
     """The one place where a student meets the test images."""
     data = bench.images
     scores = test_scores(model, data, as_tensor(bench.material.splits.test), bench.teacher_on_test)
@@ -82,7 +91,7 @@ def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: Path
     many, many_p95 = measures.latency_ms(
         model, data.shape, study.train.batch_size, repeats=teacher.LATENCY_REPEATS // 5
     )
-    checkpoint.save(saved.with_suffix(".best"), dict(model.state_dict()))
+    bench.material.storage.write(best_weights(saved), checkpoint.packed(model.state_dict()))
     return dict(scores) | {
         names.PARAMETERS: measures.parameter_count(model),
         names.SIZE_MB: measures.size_mb(model),

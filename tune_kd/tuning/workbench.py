@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tune_kd.data.splits import Splits
 from tune_kd.space.study import Study
+from tune_kd.storage import Storage
 from tune_kd.teacher import Teacher
 from tune_kd.training import Images, predict
 
@@ -25,6 +26,7 @@ class Material:
     teacher: Teacher | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    storage: Storage
 
 
 @dataclass(frozen=True)
