@@ -23,7 +23,7 @@ LONGEST = 350
 
 PLAIN = (
     *("data", "models", "distill", "space"),
-    *("training", "checkpoint", "measures", "teacher", "logit_cache"),
+    *("training", "checkpoint", "measures", "teacher", "logit_cache", "storage", "mirror"),
 )
 """The parts that know nothing of who runs them and who keeps the record."""
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -341,3 +342,83 @@ def run(where: Path, address: str, *arguments: str) -> Ran:
     )
     name = arguments[arguments.index("--name") + 1]
     return Ran(where / "runs" / name, done.returncode, done.stdout + done.stderr)
+
+
+# Several nodes.
+
+
+@contextmanager
+def blind_node(ray_address: str, folder: Path) -> Iterator[None]:
+    """Another node on this machine, with a mount namespace of its own in which `folder` is empty."""
+    import ray
+
+    ray_command = f"{sys.executable} -m ray.scripts.scripts start --address {ray_address} --num-cpus 1 --block"
+    script = f"mount -t tmpfs none {folder} || exit 77; exec {ray_command}"
+    with (folder.parent / "node.log").open("wb") as log:
+        node = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=log, stderr=log, cwd="/")
+    try:
+        wait_for(lambda: node.poll() is not None or alive(ray) == 2)
+        if node.poll() == 77:
+            pytest.skip("mounting is not allowed here")
+        yield
+    finally:
+        node.terminate()
+        node.wait(30)
+        wait_for(lambda: alive(ray) == 1)
+
+
+def alive(ray: Any) -> int:
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+@pytest.fixture
+def unshare() -> None:
+    allowed = shutil.which("unshare") and os.geteuid() == 0
+    if not allowed or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("mount namespaces are not allowed here")
+
+
+SMALL = ("--set", "resources.cpu=1", "--set", "budget={trials: 2, epochs: 2, first_rung: 1, complete: 1, repeats: 1}")
+
+
+def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not(
+    unshare: None, server: Server, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = tmp_path / "where"
+    where.mkdir()
+    (where / "tiny.yaml").write_text(STUDY)
+    with blind_node(ray_address, where):
+        refused = run(where, ray_address, "tiny.yaml", "--name", "local", *SMALL)
+        assert refused.code == 2, refused.output
+        assert f"{where}/runs/local: 1 of the 2 machines" in refused.output
+        assert "what the search has written is not there" in refused.output
+        assert "s3://BUCKET/PREFIX" in refused.output
+        assert "Traceback" not in refused.output
+        # The keys are in the environment of the command only, not in that of the nodes.
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        kept = run(where, ray_address, "tiny.yaml", "--name", "kept", "--storage", "s3://bucket/nodes", *SMALL)
+        assert kept.code == 0, kept.output
+    assert set(kept.trials["state"]) <= {names.COMPLETE, names.PRUNED}
+
+
+def test_a_node_that_joins_late_and_does_not_see_the_folder_fails_no_training(
+    unshare: None, ray_address: str, tmp_path: Path
+) -> None:
+    where = tmp_path / "where"
+    where.mkdir()
+    (where / "tiny.yaml").write_text(STUDY)
+    more = ("--set", "resources.cpu=1", "--set", "budget.trials=20")
+    process = subprocess.Popen(
+        command(ray_address, "tiny.yaml", "--name", "late", *more),
+        cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    ledger = where / "runs" / "late" / names.LEDGER_FILE
+    wait_for(lambda: process.poll() is not None or ledger.exists())
+    with blind_node(ray_address, where):
+        output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "times a checkpoint could not be stored or read: this node does not share the storage" in output
+    late = Ran(where / "runs" / "late", 0, output)
+    assert len(late.trials) == 80
+    assert set(late.trials["state"]) <= {names.COMPLETE, names.PRUNED}

@@ -100,6 +100,14 @@ def test_a_report_lost_with_its_process_is_repeated_and_not_trained_again(data: 
     assert saved.stat().st_mtime_ns == before
 
 
+def test_a_checkpoint_ahead_of_its_leg_tells_no_more_than_the_leg(data: Images, tmp_path: Path) -> None:
+    """A search that goes on from an older copy of its ledger finds such checkpoints."""
+    saved = tmp_path / "ahead.pt"
+    whole = curve(study(), data, saved)
+    assert curve(study(), data, saved, until=2) == whole[:2]
+    assert curve(study(), data, saved, until=4, reported=2) == whole[2:]
+
+
 def test_the_returned_model_is_that_of_the_best_epoch(data: Images, tmp_path: Path) -> None:
     rows: list[dict[str, float]] = []
     model = train(job(study("train.lr=0.02"), until=6), data, None, rows.append, tmp_path / "best.pt")

@@ -41,7 +41,7 @@ def chosen(address: str | None, folder: Path, name: str) -> Storage:
     if address is None:
         return Storage.at(str(folder))
     now = Storage.at(address, name)
-    if begun:
+    if begun and now.folder != folder:
         raise _another(folder, now, str(folder))
     return now
 

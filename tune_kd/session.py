@@ -209,7 +209,8 @@ class Session:
         """Whatever way the search has ended."""
         try:
             note = self._mirror.end()
-            self._storage.leave()
+            if not note:
+                self._storage.leave()
         except TuneKDError as error:
             note = str(error)
         if note:

@@ -29,6 +29,9 @@ MARK: Final = ".tune_kd-mark"
 WAITS: Final = (1.0, 4.0, 10.0)
 """Seconds before each new attempt at a store that does not answer; its own client has tried several times by then."""
 
+GOOGLE_LIMIT: Final = "retry_limit_seconds=30"
+"""Google's client would try for a quarter of an hour before it says that nobody is there."""
+
 CARRIED: Final = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
@@ -266,8 +269,11 @@ def _filesystem(storage: Storage) -> tuple[Any, str]:
     from pyarrow import fs
 
     os.environ.update(storage.environment)
+    uri = storage.uri
+    if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
+        uri += ("&" if "?" in uri else "?") + GOOGLE_LIMIT
     try:
-        system, path = fs.FileSystem.from_uri(storage.uri)
+        system, path = fs.FileSystem.from_uri(uri)
     except pa.ArrowInvalid as error:
         if "Unrecognized filesystem type" not in str(error):
             raise _unusable(storage, error) from None

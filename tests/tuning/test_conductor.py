@@ -8,7 +8,7 @@ import pytest
 from tests.tuning.played import Play
 from tune_kd import names
 from tune_kd.errors import TuneKDError
-from tune_kd.tuning.conductor import MOST_ATTEMPTS, Leg
+from tune_kd.tuning.conductor import MESSAGE, MOST_ATTEMPTS, MOST_UNSTORED, NOT_STORED, OUTCOME, Leg
 from tune_kd.tuning.ledger import best_value
 
 
@@ -147,6 +147,29 @@ def test_a_training_whose_process_keeps_dying_is_given_up(tmp_path: Path) -> Non
         play.conductor.died(leg)
     assert len(keys) == 1
     assert play.states()[0][2] == names.FAIL
+
+
+def test_a_node_without_the_storage_is_not_the_trainings_fault_but_ends_a_search_that_has_no_other(
+    tmp_path: Path,
+) -> None:
+    play = Play(tmp_path)
+    while not (isinstance(leg := play.conductor.next(), Leg) and leg.entry.final):
+        assert isinstance(leg, Leg)
+        for _ in range(MOST_UNSTORED - 1):
+            again = leg
+            play.conductor.ended(again, {OUTCOME: NOT_STORED, MESSAGE: "not there"})
+            leg = play.conductor.next()
+            assert isinstance(leg, Leg)
+            assert (leg.entry, leg.until, leg.reported) == (again.entry, again.until, again.reported)
+        play.train(leg)
+    for _ in range(MOST_UNSTORED):
+        assert not play.conductor.stopped
+        play.conductor.ended(leg, {OUTCOME: NOT_STORED, MESSAGE: "not there"})
+        again, leg = leg, play.conductor.next()
+        assert isinstance(leg, Leg)
+        assert leg.entry == again.entry
+    assert play.conductor.stopped == "not there"
+    assert not any(state == names.FAIL for _, _, state in play.states())
 
 
 def test_a_training_that_gets_on_between_deaths_is_not_given_up(tmp_path: Path) -> None:
