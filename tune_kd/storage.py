@@ -137,7 +137,9 @@ class Storage:
             if self._read(f"{MARK}-{word}") != word.encode():
                 raise OSError("what was written there is not what is read back")
             self._delete(f"{MARK}-{word}")
-        except OSError as error:
+        except InputError:
+            raise
+        except Exception as error:  # the clients of other stores raise what they like
             where = (
                 "Is the folder there, and yours to write to?"
                 if self.folder
@@ -213,15 +215,16 @@ class Storage:
 
     def _try(self, what: Callable[[], Result], words: str) -> Result:
         """Another attempt where an object store does not answer, and a reason without secrets where none helps."""
-        for wait in WAITS if self.folder is None else ():
+        waits = list(WAITS) if self.folder is None else []
+        while True:
             try:
                 return what()
-            except OSError:
-                time.sleep(wait)
-        try:
-            return what()
-        except OSError as error:
-            raise StorageError(f"the storage {self.shown} cannot {words}: {self._reason(error)}") from error
+            except InputError:
+                raise
+            except Exception as error:  # the clients of other stores raise what they like
+                if not waits:
+                    raise StorageError(f"the storage {self.shown} cannot {words}: {self._reason(error)}") from error
+                time.sleep(waits.pop(0))
 
     def _reason(self, error: Exception) -> str:
         return reason(error, self.uri, dict(self.environment))
