@@ -30,10 +30,11 @@ from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
-from tune_kd.tuning.teaching import Taught, teach
+from tune_kd.tuning.teaching import Taught, Teaching
 from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Session:
@@ -79,12 +80,8 @@ class Session:
         status: SearchStatus = "FAILED"
         verdict: dict[str, Any] = {}
         try:
-            with self._phase("teacher"):
-                taught = self._teach(prepared)
-                ledger.same_teacher(taught.teacher.digest)
-            listener = Tracked(self._study, tracker, ledger, run_ids)
             with self._phase("search"):
-                self._conduct(ledger, prepared, taught, listener)
+                taught = self._conduct(ledger, prepared, Tracked(self._study, tracker, ledger, run_ids))
             with self._phase("report"):
                 facts = results.run_facts(self._plan, prepared, started, self._phases, self._repeat_command())
                 verdict = results.write(self._folder, self._plan, ledger, prepared, taught.facts, facts)
@@ -118,6 +115,7 @@ class Session:
         try:
             loading = beside.submit(prepare, self._plan, self._say)
             runner.connect(self._given.address)
+            self._listen()  # Ray takes SIGTERM for itself
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
@@ -147,7 +145,7 @@ class Session:
             say=self._say,
         )
 
-    def _teach(self, prepared: Prepared) -> Taught:
+    def _teach(self, ledger: Ledger, prepared: Prepared) -> Teaching:
         total = self._study.teacher.epochs
 
         def report(metrics: Mapping[str, float]) -> None:
@@ -155,24 +153,43 @@ class Session:
             if epoch % max(1, total // 5) == 0:
                 self._say(f"teacher: epoch {epoch} of {total}, validation accuracy {accuracy:.2%}")
 
+        def made(taught: Taught) -> None:
+            ledger.same_teacher(taught.teacher.digest)
+            self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
+
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
         gpu = self._share.gpu > 0
-        taught = teach(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report)
-        self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
-        return taught
+        return Teaching(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report, made)
 
-    def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
-        material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std)
+    def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
+        """Every trial and final. Scratch trials do not wait for the teacher."""
+        material = Material(self._study, prepared.splits, prepared.mean, prepared.std)
+        teaching = self._teach(ledger, prepared)
         tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
-            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
+            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]), teaching.ready)
             self._may_break = False
-            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted)
+            try:
+                runner.conduct(
+                    conductor,
+                    material,
+                    self._share,
+                    self._checkpoints,
+                    lambda: teaching.reference,
+                    lambda: self._interrupted or (not teaching.ready() and teaching.error is not None),
+                )
+            except runner.Interrupted:
+                if teaching.error:
+                    raise teaching.error from None
+                raise
             self._may_break = True
+        assert teaching.taught is not None  # no final is trained before
+        self._phases["teacher"] = teaching.seconds
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
+        return teaching.taught
 
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
         best = results.winner(self._plan, ledger, self._checkpoints)
@@ -284,15 +301,20 @@ class Session:
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
-        """Once: stop at the next event, with nothing half written. Twice: stop at once."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self._may_break or self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        before = signal.signal(signal.SIGINT, stop)
+        """Once: stop at the next event, with nothing half written. Twice: stop at once. A polite `kill` is the same."""
+        before = {number: signal.getsignal(number) for number in STOPS}
+        self._listen()
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        for number in STOPS:
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._may_break or self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True

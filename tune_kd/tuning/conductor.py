@@ -53,21 +53,21 @@ class FinalToDo:
 
 
 class Conductor:
-    """`ready` says whether an arm may be trained yet: one that distils waits for its teacher."""
+    """`taught` says whether the teacher is there; until then only what needs none is trained."""
 
     def __init__(
         self,
         plan: Plan,
         ledger: Ledger,
         audience: Audience,
-        ready: Callable[[Arm], bool] = lambda arm: True,
+        taught: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._audience = audience
         self._clock = clock
-        self._ready = ready
+        self._taught = taught
         self._ladders: dict[int, Ladder] = {arm.number: ledger.ladder(arm) for arm in plan.arms}
         self._begun = clock()
         self._spent = self._noted = ledger.spent
@@ -94,20 +94,23 @@ class Conductor:
         if self._clock() > self._deadline:
             for ladder in self._ladders.values():
                 ladder.closing = True
-        steps = {arm.number: self._ladders[arm.number].next() for arm in self._plan.arms if self._ready(arm)}
+        taught = self._taught()
+        arms = [arm for arm in self._plan.arms if taught or arm.name == names.SCRATCH]
+        steps = {arm.number: self._ladders[arm.number].next() for arm in arms}
         onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
             number = max(onward, key=lambda number: (onward[number].rung, -number))
             return self._go_on(self._plan.arms[number], onward[number])
-        fresh = [arm for arm in self._plan.arms if steps.get(arm.number) == "new"]
+        fresh = [arm for arm in arms if steps[arm.number] == "new"]
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
-        for arm in self._plan.arms:
-            if steps.get(arm.number) == "done":
+        # Every final is compared with the teacher.
+        for arm in arms if taught else ():
+            if steps[arm.number] == "done":
                 leg = self._next_final(arm)
                 if leg:
                     return leg
-        return "wait" if self._live or len(steps) < len(self._plan.arms) else "done"
+        return "wait" if self._live or not taught else "done"
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
         reported = self._ladders[arm.number].epochs[step.number]

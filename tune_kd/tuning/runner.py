@@ -28,9 +28,11 @@ from tune_kd.errors import InputError, TuneKDError
 from tune_kd.space.schema import Resources
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.resources import Share, Slots, share, slots
-from tune_kd.tuning.searcher import LegSearcher
+from tune_kd.tuning.searcher import Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
+
+__all__ = ["Interrupted", "conduct", "connect", "disconnect", "fitting_share"]
 
 CONNECT_SECONDS = 5.0
 
@@ -100,11 +102,19 @@ class InOrder(FIFOScheduler):
 
 
 def conduct(
-    conductor: Conductor, material: Material, each: Share, checkpoints: Path, interrupted: Callable[[], bool]
+    conductor: Conductor,
+    material: Material,
+    each: Share,
+    checkpoints: Path,
+    teacher: Callable[[], Any],
+    interrupted: Callable[[], bool],
 ) -> None:
-    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
+    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough.
+
+    `teacher` gives the reference to it, or None as long as it is being made.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, Slots(each), interrupted, checkpoints)
+    searcher = LegSearcher(conductor, Slots(each), interrupted, teacher, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(

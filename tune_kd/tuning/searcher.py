@@ -22,12 +22,14 @@ class LegSearcher(Searcher):
         conductor: Conductor,
         slots: Callable[[], int],
         interrupted: Callable[[], bool],
+        teacher: Callable[[], Any],
         checkpoints: Path,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._interrupted = interrupted
         self._conductor = conductor
         self._slots = slots
+        self._teacher = teacher
         self._checkpoints = checkpoints
         self._legs: dict[str, Leg] = {}
 
@@ -50,7 +52,15 @@ class LegSearcher(Searcher):
         entry = leg.entry
         saved = str(leg.checkpoint(self._checkpoints))
         order = Order(
-            entry.config, entry.arm.name, entry.seed, leg.until, leg.reported, leg.deadline, saved, entry.final
+            config=entry.config,
+            arm=entry.arm.name,
+            seed=entry.seed,
+            until=leg.until,
+            reported=leg.reported,
+            deadline=leg.deadline,
+            saved=saved,
+            final=entry.final,
+            teacher=self._teacher(),
         )
         return {"order": order}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from torch import nn
+from torch import Tensor, nn
 
 from tune_kd import checkpoint, measures, names, teacher
 from tune_kd.data.splits import student_indices
@@ -21,7 +21,7 @@ from tune_kd.teacher import Guide
 from tune_kd.training import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT
-from tune_kd.tuning.workbench import Workbench, as_tensor, workbench
+from tune_kd.tuning.workbench import Workbench, as_tensor, taught, teacher_on_test, workbench
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Order:
     deadline: float
     saved: str
     final: bool
+    teacher: ray.ObjectRef[Any] | None
+    """None as long as there is none yet, which scratch trials need not wait for."""
 
 
 Report = Callable[[dict[str, Any]], None]
@@ -59,9 +61,9 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     material, data = bench.material, bench.images
     study = resolve(material.study, dict(order.config))
     guide = None
-    if order.arm == names.DISTILLED and material.teacher is not None and study.kd.alpha > 0:
+    if order.arm == names.DISTILLED and order.teacher is not None and study.kd.alpha > 0:
         views = Views.of(study.augment, study.seed)
-        guide = Guide.of(material.teacher, data, material.splits.digests["images"], views)
+        guide = Guide.of(taught(order.teacher), data, material.splits.digests["images"], views)
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
     job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)
@@ -71,13 +73,16 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     if not order.final:
         return {OUTCOME: OK}
     # As text, because Tune flattens what is nested.
-    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, study, Path(order.saved)))}
+    guided = teacher_on_test(reference, order.teacher) if order.teacher is not None else None
+    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, guided, study, Path(order.saved)))}
 
 
-def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: Path) -> dict[str, Any]:
+def _final_results(
+    model: nn.Module, bench: Workbench, teacher_logits: Tensor | None, study: Study, saved: Path
+) -> dict[str, Any]:
     """The one place where a student meets the test images."""
     data = bench.images
-    scores = test_scores(model, data, as_tensor(bench.material.splits.test), bench.teacher_on_test)
+    scores = test_scores(model, data, as_tensor(bench.material.splits.test), teacher_logits)
     single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=teacher.LATENCY_REPEATS)
     many, many_p95 = measures.latency_ms(
         model, data.shape, study.train.batch_size, repeats=teacher.LATENCY_REPEATS // 5

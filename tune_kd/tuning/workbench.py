@@ -22,7 +22,6 @@ class Material:
 
     study: Study
     splits: Splits
-    teacher: Teacher | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -34,15 +33,6 @@ class Workbench:
     material: Material
     images: Images
 
-    @functools.cached_property
-    def teacher_on_test(self) -> Tensor | None:
-        """The teacher's logits for the test images, run once in a worker."""
-        teacher = self.material.teacher
-        if teacher is None:
-            return None
-        test = as_tensor(self.material.splits.test)
-        return predict(teacher.module(self.images.images.device), teacher.read(self.images), test)
-
 
 @functools.lru_cache(maxsize=1)
 def workbench(material: ray.ObjectRef[Any]) -> Workbench:
@@ -50,6 +40,20 @@ def workbench(material: ray.ObjectRef[Any]) -> Workbench:
     splits = own.splits
     images = Images(as_tensor(splits.images), as_tensor(splits.labels), own.mean, own.std, len(splits.classes))
     return Workbench(own, images.to(pick_device(own.study)))
+
+
+@functools.lru_cache(maxsize=1)
+def taught(teacher: ray.ObjectRef[Any]) -> Teacher:
+    own: Teacher = ray.get(teacher)
+    return own
+
+
+@functools.lru_cache(maxsize=1)
+def teacher_on_test(material: ray.ObjectRef[Any], teacher: ray.ObjectRef[Any]) -> Tensor:
+    """The teacher's logits for the test images, run once in a worker."""
+    images = workbench(material).images
+    model = taught(teacher).module(images.images.device)
+    return predict(model, taught(teacher).read(images), as_tensor(workbench(material).material.splits.test))
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
