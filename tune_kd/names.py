@@ -80,6 +80,7 @@ REPORT_FILE: Final = "report.html"
 MODEL_DIR: Final = "model"
 CHECKPOINT_DIR: Final = "checkpoints"
 TEACHER_DIR: Final = "teacher"
+PRECISION_SUFFIX: Final = ".precision.json"
 
 CELL_PREFIX: Final = "cell."
 CONFIG_PREFIX: Final = "config."

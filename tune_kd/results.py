@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 import tune_kd
-from tune_kd import checkpoint, measures, names, summary
+from tune_kd import checkpoint, measures, names, precision, summary
 from tune_kd.export import FromPixels, export
 from tune_kd.files import replace
 from tune_kd.models import build
@@ -55,7 +55,7 @@ def write(
 
 
 def run_facts(
-    plan: Plan, prepared: Prepared, started: float, phases: Mapping[str, float], command: str
+    plan: Plan, prepared: Prepared, checkpoints: Path, started: float, phases: Mapping[str, float], command: str
 ) -> dict[str, Any]:
     """What was run, on what, where the time went, and how to do it again."""
     ended = time.time()
@@ -74,6 +74,7 @@ def run_facts(
         }
         | {f"student/{source}": len(index) for source, index in prepared.splits.student.items()},
         "batch_size": plan.study.train.batch_size,
+        "precision": {"wanted": plan.study.precision, "decided": precision.decided(checkpoints)},
         "notes": list(prepared.notes),
         "started": started,
         "ended": ended,

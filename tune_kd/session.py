@@ -83,7 +83,9 @@ class Session:
             with self._phase("search"):
                 taught = self._conduct(ledger, prepared, Tracked(self._study, tracker, ledger, run_ids))
             with self._phase("report"):
-                facts = results.run_facts(self._plan, prepared, started, self._phases, self._repeat_command())
+                facts = results.run_facts(
+                    self._plan, prepared, self._checkpoints, started, self._phases, self._repeat_command()
+                )
                 verdict = results.write(self._folder, self._plan, ledger, prepared, taught.facts, facts)
                 self._champion(ledger, prepared, tracker)
             status = "FINISHED"

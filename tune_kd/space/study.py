@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from itertools import islice, product
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
 
@@ -73,6 +73,8 @@ class Study(Section):
     question: str = ""
     mode: str = schema.SEARCH_MODE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    # Of the whole study, as it is part of every training's recipe: no resource of one trial, and nothing to be searched.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
     augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
     teacher: Annotated[schema.Teacher, _sound("teacher")] = schema.Teacher()

@@ -17,11 +17,10 @@ from tune_kd import checkpoint, measures, names, teacher
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.space.study import Study, resolve
-from tune_kd.teacher import Guide
 from tune_kd.training import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT
-from tune_kd.tuning.workbench import Workbench, as_tensor, taught, teacher_on_test, workbench
+from tune_kd.tuning.workbench import Workbench, as_tensor, guided_by, teacher_on_test, workbench
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     guide = None
     if order.arm == names.DISTILLED and order.teacher is not None and study.kd.alpha > 0:
         views = Views.of(study.augment, study.seed)
-        guide = Guide.of(taught(order.teacher), data, material.splits.digests["images"], views)
+        guide = guided_by(reference, order.teacher, views, Path(order.saved).parent)
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
     job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)

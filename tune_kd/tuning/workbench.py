@@ -3,6 +3,7 @@
 import functools
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import ray
 import torch
 from torch import Tensor
 
+from tune_kd.allocator import keep_memory
 from tune_kd.data.splits import Splits
+from tune_kd.data.views import Views
 from tune_kd.space.study import Study
-from tune_kd.teacher import Teacher
+from tune_kd.teacher import Guide, Teacher, settle_precision
 from tune_kd.training import Images, predict
 
 
@@ -56,6 +59,14 @@ def teacher_on_test(material: ray.ObjectRef[Any], teacher: ray.ObjectRef[Any]) -
     return predict(model, taught(teacher).read(images), as_tensor(workbench(material).material.splits.test))
 
 
+@functools.lru_cache(maxsize=4)
+def guided_by(material: ray.ObjectRef[Any], teacher: ray.ObjectRef[Any], views: Views, checkpoints: Path) -> Guide:
+    """One for each way of varying the images: the file stays open, the teacher loaded."""
+    bench, own = workbench(material), taught(teacher)
+    used = settle_precision(bench.material.study.precision, checkpoints, own, bench.images)
+    return Guide.of(own, bench.images, bench.material.splits.digests["images"], views, used)
+
+
 def as_tensor(array: np.ndarray) -> Tensor:
     """A shared array as a tensor, without a copy."""
     with warnings.catch_warnings():
@@ -66,6 +77,7 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 def pick_device(study: Study) -> torch.device:
     """What this trial was given: a share of a GPU, else Apple's GPU unless the study refuses it, else the CPU."""
+    keep_memory()
     # One, whatever Ray reserves: two trials with one thread each train almost twice as many images as one with two.
     torch.set_num_threads(1)
     if ray.get_gpu_ids() and torch.cuda.is_available():
