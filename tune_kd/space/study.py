@@ -73,7 +73,7 @@ class Study(Section):
     question: str = ""
     mode: str = schema.SEARCH_MODE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    # Of the whole study, as it is part of every training's recipe: no resource of one trial, and nothing to be searched.
+    # Part of every training's recipe, so of the whole study: no resource of one trial, and nothing to search.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
     augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
