@@ -9,6 +9,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
+ACCURACY: Final = "accuracy"
+Objective = Literal["accuracy", "size", "latency", "macs"]
+OBJECTIVES: Final = "[accuracy], [accuracy, size], [accuracy, latency] or [accuracy, macs]"
+
 
 class Section(BaseModel):
     """A part of the study file: unknown keys are refused, values never change afterwards."""
