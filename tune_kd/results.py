@@ -130,7 +130,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
 def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
     """The verdict's figures that belong on MLflow's parent run."""
     found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
-    for cell in verdict.get("cells", []):
+    for cell in summary.by_point(verdict)["cells"] if verdict else []:
         # MLflow takes few signs in a metric's name.
         where = re.sub(r"[^\w.\-/ ]", "_", label(cell["cell"]).replace(", ", "/"))
         prefix = f"{where}/" if where else ""

@@ -18,15 +18,15 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def spread(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+def by_point(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
     """The verdict with a cell for each point of a front, as if the student's model were one more condition.
 
     Whoever draws or lists answers then needs to know nothing of fronts. A verdict without any stays as it is.
     """
-    return {**verdict, "cells": [one for cell in verdict["cells"] for one in _spread(cell)]}
+    return {**verdict, "cells": [one for cell in verdict["cells"] for one in _points(cell)]}
 
 
-def _spread(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _points(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     points = cell.get("front")
     return [point | {"cell": cell["cell"] | {MODEL: point["model"]}} for point in points] if points else [cell]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tune_kd.names import DISTILLED, SCRATCH
-from tune_kd.summary import cells, words
+from tune_kd.summary import cells, front, words
 from tune_kd.summary.statistics import finite
 
 COLUMNS: Final = ("cell", "model", "published, %", "ours, %", f"ours {words.MINUS} published, points")
@@ -41,7 +41,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _beside(one: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[list[str]]:
-    ours = [cell for cell in verdict["cells"] if _matches(one["cell"], cell)]
+    ours = [cell for cell in front.by_point(verdict)["cells"] if _matches(one["cell"], cell)]
     if one["teacher"] is not None:
         yield _line("teacher", "teacher", one["teacher"], None, {"mean": words.teacher_accuracy(verdict)})
     for cell in ours or [{"cell": one["cell"], SCRATCH: None, DISTILLED: None, "gain": {"mean": None}}]:

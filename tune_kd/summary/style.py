@@ -148,6 +148,8 @@ svg .big{font-size:19px;font-weight:600}
 .trial{stroke:var(--card)}.trial.part{stroke:var(--none)}
 .ring{fill:none;stroke:var(--ink);stroke-width:1.6}
 .front{fill:none;stroke:var(--none);stroke-width:1.5}
+.pareto{fill:none;stroke:var(--c);stroke-width:1.6;opacity:.55}
+.spread{stroke:var(--c);stroke-width:2;stroke-linecap:round}
 .m4{--t:var(--m4)}.m3{--t:var(--m3)}.m2{--t:var(--m2)}.m1{--t:var(--m1)}.d0{--t:var(--d0)}
 .d1{--t:var(--d1)}.d2{--t:var(--d2)}.d3{--t:var(--d3)}.d4{--t:var(--d4)}
 .tile{fill:var(--t);background:var(--t);color:var(--on-mid)}

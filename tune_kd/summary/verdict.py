@@ -70,9 +70,7 @@ def _compare(
     return {"cell": cells.plain(cell), **best, "gain": _numbers(gain), "word": ""}
 
 
-def _front(
-    cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: float, control: bool
-) -> dict[str, Any]:
+def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: float, control: bool) -> dict[str, Any]:
     """One cell of a search with two objectives: both arms at every model of their fronts, cheapest first."""
     tested = cells.rows(finals, cell, DISTILLED)
     if tested.empty:
