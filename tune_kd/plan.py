@@ -39,7 +39,7 @@ class Plan:
         """The arms that it is compared with in some cell."""
         other = names.SCRATCH if arm.name == names.DISTILLED else names.DISTILLED
         shared = [self.arm(cell, other) for cell in self.cells if self.arm(cell, arm.name) == arm]
-        return tuple(dict.fromkeys(rival for rival in shared if rival))
+        return tuple({rival.number: rival for rival in shared if rival}.values())
 
     @property
     def trials(self) -> int:

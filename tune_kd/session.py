@@ -243,6 +243,9 @@ class Session:
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
         self._console.print(f"report      {escape(str(self._folder / names.REPORT_FILE))}")
+        if front_models(self._study):
+            finals = self._folder / names.FINALS_FILE
+            self._console.print(f"weights     of the front's models: column `{names.WEIGHTS}` of {escape(str(finals))}")
         self._console.print(f"MLflow      {escape(tracker.look)}")
         self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.refused:

@@ -29,10 +29,11 @@ class Split(Section):
 
 
 class Data(Section):
-    """Which images, and which of them a student sees."""
+    """Which images, and which of them a student sees. `missing` is said to whoever lacks folders of images."""
 
     dataset: Literal["digits", "cifar10", "cifar100", "folder"] = "digits"
     root: str | None = None
+    missing: str = ""
     download: bool = False
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
     drawn: Positive = 2000

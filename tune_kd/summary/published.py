@@ -12,7 +12,7 @@ COLUMNS: Final = ("cell", "model", "published, %", "ours, %", f"ours {words.MINU
 
 def published_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
     """Column names and rows of text, or nothing where the study names no published figures."""
-    rows = [row for one in verdict.get("published") or [] for row in _beside(one, verdict)]
+    rows = [row for one in verdict.get("published") or [] if _has_figures(one) for row in _beside(one, verdict)]
     return (list(COLUMNS), rows) if rows else None
 
 
@@ -27,6 +27,11 @@ def read(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = study.get("published")
     found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list | tuple) else []
     return [_row(row) for row in found]
+
+
+def _has_figures(one: Mapping[str, Any]) -> bool:
+    """Some sources report in words alone."""
+    return any(one[arm] is not None for arm in ("teacher", *cells.ARMS))
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

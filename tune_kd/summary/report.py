@@ -73,7 +73,7 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
         "classes": section(
             "classes", SECTIONS["classes"], "Which classes gain and which lose.", tables.class_table(each)
         ),
-        "time": _time(verdict, results.trials),
+        "time": _time(verdict, results.trials, results.finals),
         "run": _run(verdict, results.study),
     }
     links = el(
@@ -199,8 +199,9 @@ def _cost(verdict: Mapping[str, Any]) -> Markup:
     return section("cost", SECTIONS["cost"], "", grid("two", plots_cost.fronts(verdict)), tables.cost_table(verdict))
 
 
-def _time(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup:
-    charts = [plots_time.phases(verdict["facts"].get("phases")), plots_time.effort(verdict, trials)]
+def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame) -> Markup:
+    phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
+    charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
     drawn = grid("two", [chart for chart in charts if chart])
     return section("time", SECTIONS["time"], _saved(verdict, trials), drawn, tables.effort_table(verdict, trials))
 

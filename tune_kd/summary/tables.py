@@ -70,7 +70,8 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
 
 
 def _chosen(cell: Mapping[str, Any], keys: Sequence[str]) -> Markup:
-    found = [(arm, cells.settings(cell[arm]["config"], keys)) for arm in cells.ARMS if cell[arm]]
+    others = [key for key in keys if key not in cell["cell"]]
+    found = [(arm, cells.settings(cell[arm]["config"], others)) for arm in cells.ARMS if cell[arm]]
     pieces = [(arm, [el("span", piece, class_="whole") for piece in said.split(", ")]) for arm, said in found]
     return join([el("div", arm_name(arm), " ", join(whole, ", ") if whole else words.DASH) for arm, whole in pieces])
 
