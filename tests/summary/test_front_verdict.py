@@ -7,6 +7,7 @@ import pytest
 
 from tune_kd import names
 from tune_kd.summary import figures, headline, sentences, terminal_table, write
+from tune_kd.summary.cells import label
 from tune_kd.summary.compare import comparison
 from tune_kd.summary.plots_time import with_finals
 from tune_kd.summary.statistics import HELPS, NO_DIFFERENCE
@@ -69,7 +70,8 @@ def test_a_row_and_a_sentence_for_each_point(verdict):
 
 def test_the_report_draws_the_fronts(folder):
     report = (folder / names.REPORT_FILE).read_text()
-    assert report.count("Accuracy against size: ") == 4
+    titles = [f"Accuracy against size: {label(cell)}" for cell in synthetic.cells_of(synthetic.Plan())]
+    assert all(title in report for title in titles)
     assert "The front" in report
     assert "front.png" in figures(folder)
 

@@ -76,7 +76,7 @@ font-size:14px;font-weight:500;background:var(--neither)}
 .numbers dt{color:var(--soft);font-size:14px}
 .numbers dd{margin:0;font-size:21px;font-weight:600;line-height:1.3}
 .numbers small{display:block;font-size:13px;font-weight:400;color:var(--soft)}
-.two,.many{display:grid;gap:20px;margin-top:20px}
+.two,.many{display:grid;gap:20px;margin-top:20px;align-items:start}
 .two{grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr))}
 .many{grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 18px 14px;

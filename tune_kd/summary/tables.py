@@ -49,13 +49,13 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     teacher = words.percent(words.teacher_accuracy(verdict))
     unit = front.cost_of(verdict)
     cost = [f"{unit[0]}, {unit[1]}"] if unit else []
-    measured = ["teacher", "scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
+    # A front's table needs the room, and the teacher is the same everywhere.
+    measured = [*([] if unit else ["teacher"]), "scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
     columns = ["cell and student" if unit else "cell", *cost, *measured, "chosen settings"]
     rows = [
         [
             cells.label(cell["cell"]),
-            *([words.price(cell)] if unit else []),
-            teacher,
+            words.price(cell) if unit else teacher,
             words.spread(cell[SCRATCH]),
             words.spread(cell[DISTILLED]),
             el("strong", words.interval(cell["gain"])),
