@@ -22,7 +22,7 @@ from tune_kd.plan import Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
 from tune_kd.space.messages import takes_weight
 from tune_kd.space.schema import Student
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, front_models
 from tune_kd.training import Images, Job, predict, train
 
 SAMPLE = 256
@@ -49,7 +49,11 @@ def show(study: Study, console: Console) -> int:
     budget = study.budget
     console.print(
         f"\n{len(todo.cells)} cells, {len(todo.arms)} arms, {budget.trials} trials each: {todo.trials} trials, and "
-        f"{todo.finals} finals ({budget.repeats} seeds an arm)."
+        + (
+            f"at most {todo.finals} finals ({budget.repeats} seeds for each model of an arm's front)."
+            if front_models(study)
+            else f"{todo.finals} finals ({budget.repeats} seeds an arm)."
+        )
     )
     stopping = (
         f"rungs at epochs {', '.join(map(str, study.rungs()))}" if len(study.rungs()) > 1 else "no early stopping"

@@ -22,14 +22,14 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, kept_value
+from tune_kd.tuning.ledger import MODEL, RESULT, Entry, Ledger, kept_value
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The arm with the best validation accuracy over its finals, by its best seed on validation images."""
+    """The student with the best validation accuracy over its finals, by its best seed on validation images."""
 
     entry: Entry
     weights: Path
@@ -97,10 +97,13 @@ def winner(plan: Plan, ledger: Ledger, checkpoints: Path) -> Winner | None:
     finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
     if not finals:
         return None
-    scores = pd.DataFrame({"arm": entry.arm.number, "val": kept_value(plan.study, trial)} for entry, trial in finals)
-    best_arm = scores.groupby("arm")["val"].mean().idxmax()
+    scores = pd.DataFrame(
+        {"arm": entry.arm.number, "model": entry.config[MODEL], "val": kept_value(plan.study, trial)}
+        for entry, trial in finals
+    )
+    best = scores.groupby(["arm", "model"])["val"].mean().idxmax()
     entry, trial = max(
-        ((entry, trial) for entry, trial in finals if entry.arm.number == best_arm),
+        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[MODEL]) == best),
         key=lambda pair: kept_value(plan.study, pair[1]),
     )
     weights = checkpoints / f"{entry.key}.best"
@@ -131,7 +134,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
 def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
     """The verdict's figures that belong on MLflow's parent run."""
     found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
-    for cell in verdict.get("cells", []):
+    for cell in summary.by_point(verdict)["cells"] if verdict else []:
         # MLflow takes few signs in a metric's name.
         where = re.sub(r"[^\w.\-/ ]", "_", label(cell["cell"]).replace(", ", "/"))
         prefix = f"{where}/" if where else ""

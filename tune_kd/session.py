@@ -24,12 +24,13 @@ from tune_kd.files import replace
 from tune_kd.live import View
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, front_models
 from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
 from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
+from tune_kd.tuning.objectives import costs
 from tune_kd.tuning.teaching import Taught, Teaching
 from tune_kd.tuning.workbench import Material
 
@@ -75,6 +76,8 @@ class Session:
             prepared = self._start()
             self._share = runner.fitting_share(self._study.resources)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
+        if front_models(self._study):
+            ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
         status: SearchStatus = "FAILED"
@@ -242,6 +245,9 @@ class Session:
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
         self._console.print(f"report      {escape(str(self._folder / names.REPORT_FILE))}")
+        if front_models(self._study):
+            finals = self._folder / names.FINALS_FILE
+            self._console.print(f"weights     of the front's models: column `{names.WEIGHTS}` of {escape(str(finals))}")
         self._console.print(f"MLflow      {escape(tracker.look)}")
         self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.refused:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
+from tune_kd.space.study import front_models
 from tune_kd.tracking import TrialState
 from tune_kd.tuning.audience import Audience
 from tune_kd.tuning.ladder import GoOn, Ladder
@@ -106,11 +107,16 @@ class Conductor:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
         # Every final is compared with the teacher.
         for arm in arms if taught else ():
-            if steps[arm.number] == "done":
+            if steps[arm.number] == "done" and self._front_known(arm, steps):
                 leg = self._next_final(arm)
                 if leg:
                     return leg
         return "wait" if self._live or not taught else "done"
+
+    def _front_known(self, arm: Arm, steps: Mapping[int, object]) -> bool:
+        """With two objectives the finals of an arm depend on its rivals' fronts, which must be done as well."""
+        front = front_models(self._plan.study)
+        return not front or all(steps.get(rival.number) == "done" for rival in self._plan.rivals(arm))
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
         reported = self._ladders[arm.number].epochs[step.number]
@@ -144,15 +150,14 @@ class Conductor:
         return self._start(Leg(entry, self._plan.study.budget.epochs, reported, math.inf))
 
     def _finals_to_do(self, arm: Arm) -> Iterator[FinalToDo]:
-        best = self._ledger.best(arm)
-        if best is None:
-            return
-        known = list(self._ledger.finals(arm))
-        for repeat, (entry, trial) in enumerate(known):
-            if not trial.state.is_finished():
-                yield FinalToDo(entry.config, repeat, entry)
-        for repeat in range(len(known), self._plan.study.budget.repeats):
-            yield FinalToDo(best[0].config, repeat)
+        begun = list(self._ledger.finals(arm))
+        for config in self._ledger.chosen(arm):
+            known = [(entry, trial) for entry, trial in begun if entry.config == config]
+            for repeat, (entry, trial) in enumerate(known):
+                if not trial.state.is_finished():
+                    yield FinalToDo(config, repeat, entry)
+            for repeat in range(len(known), self._plan.study.budget.repeats):
+                yield FinalToDo(config, repeat)
 
     # What became of it.
 
