@@ -72,7 +72,7 @@ class Session:
             tracking.resolve(self._given.tracking_uri)
             self._fetch_teacher()
             prepared = self._start()
-            self._share = runner.fitting_share(self._study.resources)
+            self._shares = runner.fitting_shares(self._study, prepared, self._say)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
@@ -158,7 +158,7 @@ class Session:
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        gpu = self._share.gpu > 0
+        gpu = self._shares.on_gpu
         taught = teach(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report)
         self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
         return taught
@@ -169,7 +169,7 @@ class Session:
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
             conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
             self._may_break = False
-            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted)
+            runner.conduct(conductor, material, self._shares, self._checkpoints, lambda: self._interrupted)
             self._may_break = True
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)

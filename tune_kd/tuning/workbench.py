@@ -14,6 +14,7 @@ from tune_kd.data.splits import Splits
 from tune_kd.space.study import Study
 from tune_kd.teacher import Teacher
 from tune_kd.training import Images, predict
+from tune_kd.tuning.resources import memory_fraction
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Workbench:
 
 
 @functools.lru_cache(maxsize=1)
-def workbench(material: ray.ObjectRef[Any]) -> Workbench:
+def workbench(material: ray.ObjectRef[Any], gpu: float) -> Workbench:
+    """`gpu` is the share that this process was given."""
     own: Material = ray.get(material)
     splits = own.splits
     images = Images(as_tensor(splits.images), as_tensor(splits.labels), own.mean, own.std, len(splits.classes))
-    return Workbench(own, images.to(pick_device(own.study)))
+    return Workbench(own, images.to(pick_device(own.study, gpu)))
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
@@ -60,11 +62,14 @@ def as_tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def pick_device(study: Study) -> torch.device:
+def pick_device(study: Study, gpu: float = 1) -> torch.device:
     """What this trial was given: a share of a GPU, else Apple's GPU unless the study refuses it, else the CPU."""
     # One, whatever Ray reserves: two trials with one thread each train almost twice as many images as one with two.
     torch.set_num_threads(1)
     if ray.get_gpu_ids() and torch.cuda.is_available():
+        # Enforced, so that one training's hunger cannot kill its neighbours.
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_fraction(gpu, total))
         return torch.device("cuda")
     if study.resources.gpu != 0 and torch.backends.mps.is_available():
         return torch.device("mps")
