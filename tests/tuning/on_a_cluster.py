@@ -54,8 +54,15 @@ def reports(play: Play) -> list[tuple[str, int]]:
     return [(key, epoch) for kind, key, epoch in play.heard.events if kind == "reported"]
 
 
-def training(folder: Path, seconds: float, then: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., Any]:
-    """A leg that sleeps instead of training; it loads nothing heavy, so sixteen of them start quickly."""
+def training(folder: Path, seconds: float, together: float = 0, then: float = 0) -> Callable[..., Any]:
+    """A leg that sleeps instead of training; it loads nothing heavy, so sixteen of them start quickly.
+
+    The first ones wait for each other until they take so many cards `together`; each is slow to end by `then` seconds.
+    """
+
+    def begun() -> float:
+        marks = [json.loads(line) for path in folder.glob("*.marks") for line in path.read_text().splitlines()]
+        return sum(mark["gpu"] for mark in marks if mark["what"] == "begin")
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
         order = config["order"]
@@ -72,12 +79,14 @@ def training(folder: Path, seconds: float, then: Callable[[dict[str, Any]], None
                 file.write(json.dumps(about | {"what": what, "time": time.time()}) + "\n")
 
         mark("begin")
+        patience = time.monotonic() + TOGETHER_SECONDS
+        while begun() < together and time.monotonic() < patience:
+            time.sleep(0.1)
         for epoch in range(order.reported + 1, order.until + 1):
             time.sleep(seconds)
             tune.report({"epoch": epoch, "val_accuracy": order.config["train.lr"] * epoch, "seconds": seconds})
-        if then is not None:
-            then(about)
         mark("end")
+        time.sleep(then)
         return {"outcome": "ok"} | ({"result": '{"test_accuracy": 0.5}'} if order.final else {})
 
     return train
@@ -95,51 +104,60 @@ def legs(marks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda leg: leg["begin"])
 
 
+TOGETHER_SECONDS = 90
+
 ONE_RUNG = ("budget.epochs=1", "budget.repeats=1", "budget.complete=1")
 
 
 def sixteen(folder: Path) -> dict[str, Any]:
     """Shares of a quarter, more trials than there is room for."""
-    scene = Scene(folder, {SMALL: 0.25, LARGE: 0.25}, *ONE_RUNG, "budget.trials=9")
-    scene.run(training(folder, 4))
+    scene = Scene(folder, {SMALL: 0.25, LARGE: 0.25}, *ONE_RUNG, "budget.trials=6")
+    scene.run(training(folder, 0.3, together=4))
     return scene.told()
 
 
 def mixed(folder: Path) -> dict[str, Any]:
     scene = Scene(folder, {SMALL: 0.25, LARGE: 0.5}, *ONE_RUNG, "budget.trials=8")
-    scene.run(training(folder, 1.5))
+    scene.run(training(folder, 0.3, together=4))
     return scene.told()
 
 
-def blocked(folder: Path) -> dict[str, Any]:
+def slow_to_end(folder: Path) -> dict[str, Any]:
     """A training that is slow to let go of its process, where processes are used again."""
-    scene = Scene(folder, {SMALL: 1.0, LARGE: 1.0}, *ONE_RUNG, "budget.trials=3")
-    scene.run(training(folder, 0.1, lambda about: time.sleep(3)))
+    scene = Scene(folder, {SMALL: 1.0, LARGE: 1.0}, *ONE_RUNG, "budget.trials=2")
+    scene.run(training(folder, 0.1, together=4, then=3))
     return scene.told()
+
+
+SHORT = ("budget.epochs=4", "budget.first_rung=2", "budget.trials=3", "budget.repeats=1")
 
 
 def faults(folder: Path, cluster: Cluster) -> dict[str, Any]:
     """A machine joins late; a trial's process is killed; a machine goes."""
-    scene = Scene(folder, {SMALL: 0.5, LARGE: 0.5}, "budget.epochs=6", "budget.first_rung=2", "budget.trials=6")
+    scene = Scene(folder, {SMALL: 0.5, LARGE: 0.5}, *SHORT)
     head = ray.get_runtime_context().get_node_id()
     done: dict[str, Any] = {"head": head}
+
+    def under_way_on(node: str) -> list[str]:
+        return [leg["key"] for leg in legs(scene.marks()) if leg["end"] is None and leg["node"] == node]
 
     def happen() -> None:
         wait_for(lambda: len(scene.marks()) >= 4)
         late = cluster.add_node(**MACHINE)
         done["late"] = late.node_id
         wait_for(lambda: any(mark["node"] == late.node_id for mark in scene.marks()))
-        under_way = [leg for leg in legs(scene.marks()) if leg["end"] is None and leg["node"] == head]
-        done["killed"] = under_way[-1]["key"]
-        os.kill(under_way[-1]["pid"], signal.SIGKILL)
-        time.sleep(3)
-        done["moved"] = [leg["key"] for leg in legs(scene.marks()) if leg["end"] is None and leg["node"] != head]
+        wait_for(lambda: any(under_way_on(head)))
+        leg = [leg for leg in legs(scene.marks()) if leg["end"] is None and leg["node"] == head][-1]
+        done["killed"] = leg["key"]
+        os.kill(leg["pid"], signal.SIGKILL)
+        wait_for(lambda: any(under_way_on(late.node_id)))
+        done["moved"] = under_way_on(late.node_id)
         done["gone"] = time.time()
         cluster.remove_node(late, allow_graceful=False)
 
     beside = threading.Thread(target=happen)
     beside.start()
-    scene.run(training(folder, 0.4))
+    scene.run(training(folder, 1.5))
     beside.join()
     return scene.told() | done
 
@@ -194,7 +212,7 @@ def hungry(folder: Path, address: str) -> dict[str, Any]:
     }
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 100) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -208,7 +226,7 @@ def main(folder: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
     try:
         found: dict[str, Any] = {}
-        for scene in (sixteen, mixed, blocked):
+        for scene in (sixteen, mixed, slow_to_end):
             (folder / scene.__name__).mkdir()
             found[scene.__name__] = on(scene, folder / scene.__name__)
         cluster.remove_node(second)

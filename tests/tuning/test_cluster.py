@@ -11,6 +11,8 @@ import pytest
 
 from tune_kd import names
 
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("cluster")
     command = [sys.executable, "-m", "tests.tuning.on_a_cluster", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "found.json").read_text())
 
@@ -39,6 +41,7 @@ def cards(legs: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
 def test_with_quarters_sixteen_run_at_once_and_no_more_spread_evenly(found: dict[str, Any]) -> None:
     moments = at_once(found["sixteen"]["legs"])
     fullest = max(moments, key=len)
+    assert len(found["sixteen"]["legs"]) == 28
     assert len(fullest) == 16
     assert Counter((leg["node"], leg["card"]) for leg in fullest).most_common()[-1][1] == 4
     assert len(cards(fullest)) == 4
@@ -51,10 +54,10 @@ def test_halves_and_quarters_are_packed_so_that_no_card_is_overfull_and_none_is_
     assert {leg["gpu"] for leg in legs} == {0.25, 0.5}
     for moment in at_once(legs):
         assert all(taken <= 1 for taken in cards(moment).values())
-    assert max(sum(leg["gpu"] for leg in moment) for moment in at_once(legs)) >= 3.5
+    assert max(sum(leg["gpu"] for leg in moment) for moment in at_once(legs)) == 4
 
 
-@pytest.mark.parametrize("scene", ["sixteen", "mixed", "blocked", "faults"])
+@pytest.mark.parametrize("scene", ["sixteen", "mixed", "slow_to_end", "faults"])
 def test_every_trial_ends_well(found: dict[str, Any], scene: str) -> None:
     states = Counter(found[scene]["states"])
     assert set(states) <= {names.COMPLETE, names.PRUNED}
@@ -62,10 +65,10 @@ def test_every_trial_ends_well(found: dict[str, Any], scene: str) -> None:
 
 
 def test_a_training_that_is_slow_to_end_leaks_no_slot(found: dict[str, Any]) -> None:
-    legs = found["blocked"]["legs"]
-    assert len(legs) == len({leg["key"] for leg in legs}) == 16
-    # All four cards are in use again and again to the end.
-    assert Counter(len(moment) for moment in at_once(legs))[4] >= 5
+    legs = found["slow_to_end"]["legs"]
+    assert len(legs) == len({leg["key"] for leg in legs}) == 12
+    # Each card is used again and again, by the same processes.
+    assert all(count >= 2 for count in Counter((leg["node"], leg["card"]) for leg in legs).values())
     assert len({leg["pid"] for leg in legs}) < len(legs)
 
 
