@@ -19,7 +19,8 @@ from tune_kd.data.sources import user_cache
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study
-from tune_kd.tuning.resources import AUTO_SHARE, HEADROOM, Node, Question, Shares
+from tune_kd.tuning.probe import Question
+from tune_kd.tuning.resources import AUTO_SHARE, HEADROOM, Node, Shares
 
 AT_ONCE: Final = (1, 2, 4, 8, 16)
 SECONDS: Final = 3.0

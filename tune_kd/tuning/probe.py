@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,12 +26,29 @@ from tune_kd.space.study import Study
 from tune_kd.teacher import Guide, Teacher
 from tune_kd.training import EVALUATION_BATCH, Images, Job, train
 from tune_kd.tuning import memory
-from tune_kd.tuning.resources import HEADROOM, Question, memory_fraction
+from tune_kd.tuning.resources import HEADROOM, memory_fraction
 
 BATCHES = 32
 """Of one measured epoch: so short that processes are done at about the same time, so long that saving hardly shows."""
 
 FOR_EVER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a measurement is of: a student, on so many images of a shape. `cost` names what of the study matters."""
+
+    study: str
+    cost: str
+    student: str
+    batch_size: int
+    images: int
+    shape: tuple[int, int, int]
+    classes: int
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Question":
+        return cls(**{**raw, "shape": tuple(raw["shape"])})
 
 
 class Enough(Exception):

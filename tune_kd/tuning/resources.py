@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tune_kd.errors import InputError
 
@@ -159,20 +158,3 @@ def memory_fraction(gpu: float, total_bytes: float) -> float:
     if gpu >= 1:
         return 1.0
     return max(gpu / 2, gpu - CONTEXT_BYTES / total_bytes)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a measurement is of: a student, on so many images of a shape. `cost` names what of the study matters."""
-
-    study: str
-    cost: str
-    student: str
-    batch_size: int
-    images: int
-    shape: tuple[int, int, int]
-    classes: int
-
-    @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> "Question":
-        return cls(**{**raw, "shape": tuple(raw["shape"])})
