@@ -74,7 +74,7 @@ class Session:
             tracking.resolve(self._given.tracking_uri)
             self._fetch_teacher()
             prepared = self._start()
-            self._share = runner.fitting_share(self._study.resources)
+            self._shares = runner.fitting_shares(self._study, prepared, self._say)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         if front_models(self._study):
             ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
@@ -165,8 +165,7 @@ class Session:
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        gpu = self._share.gpu > 0
-        return Teaching(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report, made)
+        return Teaching(self._study, prepared, self._checkpoints / "teacher.pt", self._shares.on_gpu, report, made)
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
         """Every trial and final. Scratch trials do not wait for the teacher."""
@@ -180,9 +179,9 @@ class Session:
                 runner.conduct(
                     conductor,
                     material,
-                    self._share,
+                    self._shares,
                     self._checkpoints,
-                    lambda: teaching.reference,
+                    teaching,
                     lambda: self._interrupted or (not teaching.ready() and teaching.error is not None),
                 )
             except runner.Interrupted:

@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from tune_kd.space.study import front_models
 from tune_kd.tracking import TrialState
 from tune_kd.tuning.audience import Audience
 from tune_kd.tuning.ladder import GoOn, Ladder
-from tune_kd.tuning.ledger import ATTEMPTS, RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
 
 MOST_ATTEMPTS = 3
 """A training whose process dies this often without a report between is given up."""
@@ -28,6 +28,7 @@ MOST_ATTEMPTS = 3
 NOTE_SECONDS = 2.0
 
 OK, DIVERGED, FAILED, OUT_OF_TIME = "ok", "diverged", "failed", "out of time"
+GPU_FULL, HOST_FULL = "out of memory", "out of memory on the host"
 OUTCOME, MESSAGE = "outcome", "message"
 
 
@@ -39,6 +40,8 @@ class Leg:
     until: int
     reported: int
     deadline: float
+    factor: float = 1
+    """How many times its usual share it gets."""
 
     def checkpoint(self, folder: Path) -> Path:
         return folder / f"{self.entry.key}.pt"
@@ -88,6 +91,20 @@ class Conductor:
         """Legs under way."""
         return len(self._live)
 
+    @property
+    def could_run(self) -> int:
+        """Legs that could be under way with room without end: those that are, trials not yet asked for, and finals."""
+        return self.live + sum(self._not_begun(arm) for arm in self._plan.arms)
+
+    def _not_begun(self, arm: Arm) -> int:
+        if arm.number in self._finals:
+            return len(self._finals[arm.number])
+        ladder = self._ladders[arm.number]
+        return 0 if ladder.closing or not self._may_train(arm) else max(0, ladder.trials - len(ladder.epochs))
+
+    def _may_train(self, arm: Arm) -> bool:
+        return self._taught() or arm.name == names.SCRATCH
+
     # What to train next.
 
     def next(self) -> Leg | Literal["wait", "done"]:
@@ -95,8 +112,7 @@ class Conductor:
         if self._clock() > self._deadline:
             for ladder in self._ladders.values():
                 ladder.closing = True
-        taught = self._taught()
-        arms = [arm for arm in self._plan.arms if taught or arm.name == names.SCRATCH]
+        arms = [arm for arm in self._plan.arms if self._may_train(arm)]
         steps = {arm.number: self._ladders[arm.number].next() for arm in arms}
         onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
@@ -106,12 +122,12 @@ class Conductor:
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
         # Every final is compared with the teacher.
-        for arm in arms if taught else ():
+        for arm in arms if self._taught() else ():
             if steps[arm.number] == "done" and self._front_known(arm, steps):
                 leg = self._next_final(arm)
                 if leg:
                     return leg
-        return "wait" if self._live or not taught else "done"
+        return "wait" if self._live or not self._taught() else "done"
 
     def _front_known(self, arm: Arm, steps: Mapping[int, object]) -> bool:
         """With two objectives the finals of an arm depend on its rivals' fronts, which must be done as well."""
@@ -130,6 +146,7 @@ class Conductor:
         return self._start(Leg(entry, ladder.rungs[0], 0, self._deadline))
 
     def _start(self, leg: Leg) -> Leg:
+        leg = replace(leg, factor=self._ledger.record(leg.entry).user_attrs.get(FACTOR, 1))
         self._live[leg.entry.id] = leg
         if not leg.entry.final:
             self._ladders[leg.entry.arm.number].live.add(leg.entry.number)
@@ -178,23 +195,37 @@ class Conductor:
             self._trained(entry, results)
         elif results[OUTCOME] == OUT_OF_TIME:
             self._finish(entry, names.PRUNED, "the time was up")
+        elif results[OUTCOME] == GPU_FULL and leg.factor == 1:
+            # No fault of its settings, so the sampler hears nothing of it: it goes on from its checkpoint.
+            self._ledger.note(entry, FACTOR, 2)
+            self._stands(entry)
+        elif results[OUTCOME] == HOST_FULL:
+            self._gone(entry, f" ({results[MESSAGE]})")
         else:
             self._finish(entry, names.FAIL, results[MESSAGE])
 
-    def died(self, leg: Leg) -> None:
+    def died(self, leg: Leg, cause: str = "") -> None:
         """The leg's process went away; the next leg goes on from its checkpoint, unless that keeps happening."""
         self._put_down(leg)
-        record = self._ledger.record(leg.entry)
+        self._gone(leg.entry, f" ({cause})" if cause else "")
+
+    def _gone(self, entry: Entry, cause: str) -> None:
+        record = self._ledger.record(entry)
         epochs = len(record.intermediate_values)
         deaths, at = record.user_attrs.get(ATTEMPTS, (0, epochs))
         deaths = deaths + 1 if at == epochs else 1
-        self._ledger.note(leg.entry, ATTEMPTS, (deaths, epochs))
+        self._ledger.note(entry, ATTEMPTS, (deaths, epochs))
         if deaths >= MOST_ATTEMPTS:
-            self._finish(leg.entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}")
-        elif leg.entry.final:
-            self._finals[leg.entry.arm.number].appendleft(FinalToDo(leg.entry.config, 0, leg.entry))
+            self._finish(entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}{cause}")
         else:
-            self._at_rung(leg.entry)
+            self._stands(entry)
+
+    def _stands(self, entry: Entry) -> None:
+        """A training put down before its leg was done: another leg takes it up, unless its last epoch was reported."""
+        if entry.final:
+            self._finals[entry.arm.number].appendleft(FinalToDo(entry.config, 0, entry))
+        else:
+            self._at_rung(entry)
 
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry

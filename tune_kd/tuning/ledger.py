@@ -29,7 +29,7 @@ from tune_kd.tuning.objectives import front
 from tune_kd.tuning.sampling import front_sampler, sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
-REASON = names.STOP_REASON
+REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
 COSTS, MODEL = "costs", "student.model"
 

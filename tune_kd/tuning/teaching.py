@@ -16,6 +16,7 @@ from tune_kd.errors import TuneKDError
 from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.training import Images
+from tune_kd.tuning.resources import Share
 from tune_kd.tuning.workbench import as_tensor, pick_device
 
 POLL_SECONDS = 0.25
@@ -90,6 +91,9 @@ class Teaching:
         ).remote()
         self._making = self._maker.make.remote(*self._order, self._threads)
         self._hearing = self._maker.heard.remote(self._told)
+
+    def takes(self) -> Share | None:
+        return None if self.taught or self.error else Share(self._threads, 1.0 if self._gpu else 0.0)
 
     def ready(self) -> bool:
         """Looks, now and then, how far it is; asked even when no trial is due, as trials may wait for its place."""

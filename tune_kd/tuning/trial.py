@@ -6,7 +6,6 @@ Imports neither torchvision nor mlflow: they would cost every worker seconds.
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,11 @@ from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.space.study import Study, resolve
 from tune_kd.training import Diverged, Job, test_scores, train
-from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, OK, OUT_OF_TIME, OUTCOME
+from tune_kd.tuning import memory
+from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT
+from tune_kd.tuning.order import Order
 from tune_kd.tuning.workbench import Workbench, as_tensor, guided_by, teacher_on_test, workbench
-
-
-@dataclass(frozen=True)
-class Order:
-    """A leg as it travels to the worker."""
-
-    config: Mapping[str, Any]
-    arm: str
-    seed: int
-    until: int
-    reported: int
-    deadline: float
-    saved: str
-    final: bool
-    teacher: ray.ObjectRef[Any] | None
-    """None as long as there is none yet, which scratch trials need not wait for."""
-
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -50,19 +34,23 @@ def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report)
     except Diverged as error:
         return {OUTCOME: DIVERGED, MESSAGE: str(error)}
     except Exception as error:
+        if full := memory.what_is_full(error):
+            memory.let_go(error)
+            words = memory.GPU_ADVICE if full == GPU_FULL else memory.HOST_ADVICE
+            return {OUTCOME: full, MESSAGE: words.format(share=f"{order.share.gpu:g}")}
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return {OUTCOME: FAILED, MESSAGE: f"{type(error).__name__} in {where}: {error}"}
 
 
 def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
-    bench = workbench(reference)
+    bench = workbench(reference, order.share.gpu)
     material, data = bench.material, bench.images
     study = resolve(material.study, dict(order.config))
     guide = None
     if order.arm == names.DISTILLED and order.teacher is not None and study.kd.alpha > 0:
         views = Views.of(study.augment, study.seed)
-        guide = guided_by(reference, order.teacher, views, Path(order.saved).parent)
+        guide = guided_by(reference, order.share.gpu, order.teacher, views, Path(order.saved).parent)
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
     job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)
@@ -72,7 +60,7 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     if not order.final:
         return {OUTCOME: OK}
     # As text, because Tune flattens what is nested.
-    guided = teacher_on_test(reference, order.teacher) if order.teacher is not None else None
+    guided = teacher_on_test(reference, order.share.gpu, order.teacher) if order.teacher is not None else None
     return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, guided, study, Path(order.saved)))}
 
 

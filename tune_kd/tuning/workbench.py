@@ -17,6 +17,7 @@ from tune_kd.data.views import Views
 from tune_kd.space.study import Study
 from tune_kd.teacher import Guide, Teacher, settle_precision
 from tune_kd.training import Images, predict
+from tune_kd.tuning.resources import memory_fraction
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Workbench:
 
 
 @functools.lru_cache(maxsize=1)
-def workbench(material: ray.ObjectRef[Any]) -> Workbench:
+def workbench(material: ray.ObjectRef[Any], gpu: float) -> Workbench:
+    """`gpu` is the share that this process was given."""
     own: Material = ray.get(material)
     splits = own.splits
     images = Images(as_tensor(splits.images), as_tensor(splits.labels), own.mean, own.std, len(splits.classes))
-    return Workbench(own, images.to(pick_device(own.study)))
+    return Workbench(own, images.to(pick_device(own.study, gpu)))
 
 
 @functools.lru_cache(maxsize=1)
@@ -52,17 +54,19 @@ def taught(teacher: ray.ObjectRef[Any]) -> Teacher:
 
 
 @functools.lru_cache(maxsize=1)
-def teacher_on_test(material: ray.ObjectRef[Any], teacher: ray.ObjectRef[Any]) -> Tensor:
+def teacher_on_test(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any]) -> Tensor:
     """The teacher's logits for the test images, run once in a worker."""
-    images = workbench(material).images
-    model = taught(teacher).module(images.images.device)
-    return predict(model, taught(teacher).read(images), as_tensor(workbench(material).material.splits.test))
+    bench = workbench(material, gpu)
+    model = taught(teacher).module(bench.images.images.device)
+    return predict(model, taught(teacher).read(bench.images), as_tensor(bench.material.splits.test))
 
 
 @functools.lru_cache(maxsize=4)
-def guided_by(material: ray.ObjectRef[Any], teacher: ray.ObjectRef[Any], views: Views, checkpoints: Path) -> Guide:
+def guided_by(
+    material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any], views: Views, checkpoints: Path
+) -> Guide:
     """One for each way of varying the images: the file stays open, the teacher loaded."""
-    bench, own = workbench(material), taught(teacher)
+    bench, own = workbench(material, gpu), taught(teacher)
     used = settle_precision(bench.material.study.precision, checkpoints, own, bench.images)
     return Guide.of(own, bench.images, bench.material.splits.digests["images"], views, used)
 
@@ -75,12 +79,15 @@ def as_tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def pick_device(study: Study) -> torch.device:
+def pick_device(study: Study, gpu: float = 1) -> torch.device:
     """What this trial was given: a share of a GPU, else Apple's GPU unless the study refuses it, else the CPU."""
     keep_memory()
     # One, whatever Ray reserves: two trials with one thread each train almost twice as many images as one with two.
     torch.set_num_threads(1)
     if ray.get_gpu_ids() and torch.cuda.is_available():
+        # Enforced, so that one training's hunger cannot kill its neighbours.
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_fraction(gpu, total))
         return torch.device("cuda")
     if study.resources.gpu != 0 and torch.backends.mps.is_available():
         return torch.device("mps")
