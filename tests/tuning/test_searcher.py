@@ -29,10 +29,11 @@ class Bench:
         self.searcher = LegSearcher(
             self.play.conductor,
             shares,
-            Floor(lambda: self.nodes, lambda: self.now),
+            Floor(lambda: self.nodes, clock=lambda: self.now),
             lambda: slots(self.nodes, shares.smallest),
             lambda count: self.wishes.append(count()),
             lambda: False,
+            lambda: None,
             folder,
         )
         self.live: dict[str, Any] = {}

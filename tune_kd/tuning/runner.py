@@ -159,7 +159,7 @@ def conduct(
     interrupted: Callable[[], bool],
 ) -> None:
     """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
-    drive(conductor, partial(_trial, material=ray.put(material)), shares, checkpoints, teacher, interrupted)
+    drive(conductor, partial(_trial, material=ray.put(material)), shares, checkpoints, interrupted, teacher)
 
 
 def drive(
@@ -167,16 +167,20 @@ def drive(
     trial: Callable[[dict[str, Any]], dict[str, Any]],
     shares: Shares,
     checkpoints: Path,
-    teacher: TeacherSeen,
     interrupted: Callable[[], bool],
+    teacher: TeacherSeen | None = None,
 ) -> None:
     """Whatever it is that a leg does."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     nodes = Nodes()
     slots = Slots(nodes, shares.smallest)
     wishes = Wishes(shares.smallest)
-    floor = Floor(nodes, teacher.takes)
-    searcher = LegSearcher(conductor, shares, floor, slots, wishes, interrupted, lambda: teacher.reference, checkpoints)
+    floor = Floor(nodes, teacher.takes if teacher else lambda: None)
+
+    def reference() -> Any:
+        return teacher.reference if teacher else None
+
+    searcher = LegSearcher(conductor, shares, floor, slots, wishes, interrupted, reference, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
