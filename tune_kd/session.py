@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd import export, names, plan, results, summary, tracking
+from tune_kd.cluster.seat import Seat
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.live import View
@@ -45,6 +46,7 @@ class Session:
         self._given = given
         self._console = console
         self._phases: dict[str, float] = {}
+        self._seat: Seat | None = None
         self._interrupted = False
         self._may_break = True
 
@@ -64,6 +66,8 @@ class Session:
                 self._console.print(f"\n{escape(self._how_to_go_on())}")
                 return names.INTERRUPTED
             finally:
+                if self._seat:
+                    self._seat.leave()
                 runner.disconnect()
 
     def _search(self, started: float) -> int:
@@ -118,6 +122,8 @@ class Session:
         try:
             loading = beside.submit(prepare, self._plan, self._say)
             runner.connect(self._given.address)
+            if self._given.address:
+                self._seat = Seat(self._name, self._study.study, self._say)
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
@@ -169,7 +175,10 @@ class Session:
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
             conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
             self._may_break = False
-            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted)
+            may_use = runner.alone
+            if self._seat:
+                self._seat.progress, may_use = lambda: view.summary, self._seat.may_use
+            runner.conduct(conductor, material, self._share, self._checkpoints, lambda: self._interrupted, may_use)
             self._may_break = True
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
@@ -277,6 +286,8 @@ class Session:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
+        if self._seat:
+            self._seat.tell(name)
         try:
             yield
         finally:

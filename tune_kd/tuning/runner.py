@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
+from tune_kd.cluster.address import silence
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.space.schema import Resources
 from tune_kd.tuning.conductor import Conductor
@@ -31,8 +31,6 @@ from tune_kd.tuning.resources import Share, Slots, share, slots
 from tune_kd.tuning.searcher import LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
-
-CONNECT_SECONDS = 5.0
 
 
 def connect(address: str | None) -> None:
@@ -59,10 +57,8 @@ def _check_answers(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # 'auto' and the like, which Ray looks up by itself
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
+    if reason := silence(host, int(port)):
+        raise _unreachable(address, reason)
 
 
 def _unreachable(address: str, reason: str) -> InputError:
@@ -99,12 +95,27 @@ class InOrder(FIFOScheduler):
         return None
 
 
+def alone(slots: int, live: int, more: bool) -> int:
+    """The slots of a search that shares its Ray with no other: all there are."""
+    return slots
+
+
 def conduct(
-    conductor: Conductor, material: Material, each: Share, checkpoints: Path, interrupted: Callable[[], bool]
+    conductor: Conductor,
+    material: Material,
+    each: Share,
+    checkpoints: Path,
+    interrupted: Callable[[], bool],
+    may_use: Callable[[int, int, bool], int] = alone,
 ) -> None:
-    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
+    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough.
+
+    `may_use` says how many of the slots are this search's, from how many there are, how many of its legs are under way,
+    and whether it may have more.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, Slots(each), interrupted, checkpoints)
+    slots = Slots(each)
+    searcher = LegSearcher(conductor, lambda live, more: may_use(slots(), live, more), interrupted, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(

@@ -15,12 +15,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class LegSearcher(Searcher):
-    """Holds nothing but which of Tune's trials is which leg."""
+    """Holds nothing but which of Tune's trials is which leg.
+
+    `slots` answers how many legs may be under way, from how many are and whether there may be more to hand out.
+    """
 
     def __init__(
         self,
         conductor: Conductor,
-        slots: Callable[[], int],
+        slots: Callable[[int, bool], int],
         interrupted: Callable[[], bool],
         checkpoints: Path,
     ) -> None:
@@ -28,6 +31,7 @@ class LegSearcher(Searcher):
         self._interrupted = interrupted
         self._conductor = conductor
         self._slots = slots
+        self._more = True
         self._checkpoints = checkpoints
         self._legs: dict[str, Leg] = {}
 
@@ -39,9 +43,10 @@ class LegSearcher(Searcher):
         if self._interrupted():
             raise Interrupted
         # Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it.
-        if self._conductor.live >= self._slots():
+        if self._conductor.live >= self._slots(self._conductor.live, self._more):
             return None
         leg = self._conductor.next()
+        self._more = leg != "wait"
         if leg == "done":
             return Searcher.FINISHED
         if leg == "wait":
@@ -60,6 +65,7 @@ class LegSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         leg = self._legs.pop(trial_id)
+        self._more = True
         if error or result is None or OUTCOME not in result:
             self._conductor.died(leg)
         else:
