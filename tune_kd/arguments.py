@@ -47,10 +47,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_cluster(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--submit", metavar="ADDR",
-                       help="run as a job on the cluster whose dashboard is at ADDR, e.g. http://head:8265")  # fmt: skip
+                       help="run as a job on the cluster with its dashboard at ADDR: http://head:8265")  # fmt: skip
     group.add_argument("--detach", action="store_true", help="do not wait for the job (with --logs: its log so far)")
     group.add_argument("--env", action="append", default=[], metavar="NAME",
-                       help="an environment variable that the job gets too (MLFLOW_* it always gets); repeatable")  # fmt: skip
+                       help="an environment variable for the job (MLFLOW_* it gets anyway); repeatable")  # fmt: skip
     group.add_argument("--status", metavar="NAME", help="how a submitted search stands")
     group.add_argument("--logs", metavar="NAME", help="watch a submitted search; Ctrl-C leaves it running")
     group.add_argument("--stop", metavar="NAME", help="stop a submitted search, as Ctrl-C would; it can go on later")
@@ -68,7 +68,7 @@ def _check(given: argparse.Namespace) -> None:
         if getattr(given, flag) and given.submit is None:
             raise InputError(f"--{flag} is about a search on a cluster: give its address with --submit ADDR.")
     if given.submit and given.address:
-        raise InputError("--submit and --address: a submitted search joins the cluster it runs on. Leave --address out.")
+        raise InputError("--submit and --address: a submitted search joins the cluster it runs on. Keep --submit only.")
     if given.nodes and not given.plan:
         raise InputError("--nodes is for --plan: it says on how many machines. A search uses those its cluster has.")
     for flag in ("gpus-per-node", "cpus-per-node"):

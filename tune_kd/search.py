@@ -54,7 +54,7 @@ def _command(given: argparse.Namespace, console: Console) -> int:
     folder = home / folder if folder else None
     study = _stored_study(folder, given) if given.resume else _study(given.study or "quickstart", given)
     if given.plan:
-        from tune_kd.planning import show
+        from tune_kd.planning import machines, show
 
         return show(study, machines(given), console)
     name = given.name or (folder.name if folder else f"{study.study}-{time.strftime('%Y%m%d-%H%M%S')}")

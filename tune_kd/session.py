@@ -31,6 +31,7 @@ from tune_kd.tuning import runner
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
+from tune_kd.tuning.resources import slots
 from tune_kd.tuning.teaching import Taught, teach
 from tune_kd.tuning.workbench import Material
 
@@ -77,6 +78,8 @@ class Session:
             self._fetch_teacher()
             prepared = self._start()
             self._share = runner.fitting_share(self._study.resources)
+            if self._seat:
+                self._seat.may_use(slots(self._share), live=0, more=False)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)

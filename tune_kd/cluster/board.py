@@ -32,7 +32,7 @@ class Notice:
     progress: str = ""
     slots: int = 0
     live: int = 0
-    wanted: int = 1
+    wanted: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Board:
         late = self._clock() - EXPIRES_SECONDS
         self._seats = {id: seat for id, seat in self._seats.items() if seat.heard >= late}
         order = sorted(self._seats.values(), key=lambda seat: (seat.since, seat.notice.id))
-        return order, turns([Want(max(1, seat.notice.slots), seat.notice.wanted) for seat in order])
+        return order, turns([Want(seat.notice.slots, seat.notice.wanted) for seat in order])
 
 
 def board() -> Any:

@@ -49,9 +49,7 @@ class Jobs:
         stopping = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
         runtime = {"working_dir": str(folder), "env_vars": environment | stopping}
         self._asked(
-            lambda: self._client.submit_job(
-                entrypoint=command, submission_id=name, runtime_env=runtime, metadata=about
-            )
+            lambda: self._client.submit_job(entrypoint=command, submission_id=name, runtime_env=runtime, metadata=about)
         )
 
     def forget(self, name: str) -> None:

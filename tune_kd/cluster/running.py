@@ -15,8 +15,8 @@ ANSWER_SECONDS = 10.0
 def show_running(address: str | None, console: Console) -> int:
     if address is None:
         raise InputError(
-            "--list-running: say where, with --address ADDR on a machine of the cluster or --submit ADDR from elsewhere. "
-            "A search without an --address has a Ray of its own."
+            "--list-running: say where, with --address ADDR on a machine of the cluster or --submit ADDR from "
+            "elsewhere. A search without an --address has a Ray of its own."
         )
     runner.connect(address)
     try:

@@ -17,6 +17,7 @@ from tune_kd.cluster.board import Notice, Place, board
 
 BEAT_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
+TEACHER = "teacher"
 
 
 class Seat:
@@ -74,21 +75,21 @@ class Seat:
         return time.monotonic() - self._began
 
     def _next(self) -> Notice:
-        """What to say now: the search wants all it can get, unless it had nothing more to do ever since it last spoke."""
+        """What to say now: the search wants all it can get, unless it had nothing to do ever since it last spoke."""
         with self._lock:
             notice = replace(self._notice, progress=self.progress())
-            if notice.slots:
-                wanted = notice.slots if self._hungry else self._most
-                notice = replace(notice, wanted=wanted)
+            wanted = notice.slots if self._hungry else self._most
             self._hungry, self._most = False, notice.live
-            return notice
+            # The teacher is one training, and trained before there are legs.
+            return replace(notice, wanted=max(wanted, notice.phase == TEACHER))
 
     def _heard(self, place: Place) -> None:
         with self._lock:
             before, self._place = self._place, place
+            busy = bool(self._notice.live or self._most or self._hungry)
         if before == place or (before is None and place.searches == 1):
             return
-        if place.slots == 0 and (before is None or before.slots > 0):
+        if place.slots == 0 and busy and (before is None or before.slots > 0):
             self._say(f"waiting for a free slot: {place.before} searches came before this one")
         elif before is None or before.searches != place.searches or before.slots == 0:
             others = place.searches - 1

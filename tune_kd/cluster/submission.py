@@ -73,7 +73,7 @@ def _make_room(jobs: Jobs, name: str, given: argparse.Namespace) -> None:
     if not before.status.is_terminal():
         raise InputError(f"--name {name}: this search is running there. To see it: {where} --logs {name}")
     if exit_code(before) == 0 and not given.resume:
-        raise InputError(f"--name {name}: a search of this name has ended there. Give another, or --resume to extend it.")
+        raise InputError(f"--name {name}: this search has ended there. Give another, or --resume to extend it.")
     jobs.forget(name)
 
 
@@ -157,4 +157,5 @@ def _how_to_look(name: str, address: str) -> str:
 
 
 def _how_to_go_on(name: str, address: str) -> str:
-    return escape(f"To go on from here:\n  python -m tune_kd.search --submit {shlex.quote(address)} --name {name} --resume")
+    command = f"python -m tune_kd.search --submit {shlex.quote(address)} --name {name} --resume"
+    return escape(f"To go on from here:\n  {command}")

@@ -29,7 +29,7 @@ def turns(wants: Sequence[Want]) -> list[int]:
         able = [
             number
             for number, want in enumerate(wants)
-            if given[number] < min(want.wanted, want.slots) and 1 / want.slots <= left + ROOM
+            if given[number] < min(want.wanted, want.slots) and (left + ROOM) * want.slots >= 1
         ]
         if not able:
             return given
