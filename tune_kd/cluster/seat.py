@@ -94,7 +94,7 @@ class Seat:
         elif before is None or before.searches != place.searches or before.slots == 0:
             others = place.searches - 1
             self._say(
-                f"shared with {others} other search{'es' * (others > 1)}: {place.slots} slots for this one now"
+                f"shared with {others} other search{'es' * (others > 1)}; slots for this one: {place.slots}"
                 if others
                 else "alone on the cluster again"
             )
