@@ -95,6 +95,8 @@ class Jobs:
             raise self._unreachable(error) from error
         except RuntimeError as error:
             reason = str(error).strip().partition("\n")[0]
+            if reason.startswith("Version check"):
+                raise self._unreachable(error) from error
             raise TuneKDError(f"--submit {self._address}: the jobs server says: {reason}") from error
 
     def _unreachable(self, error: Exception) -> InputError:
