@@ -4,7 +4,7 @@ import argparse
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd import export, names, plan, results, summary, tracking
+from tune_kd.cluster.seat import Seat
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.live import View
@@ -47,6 +48,7 @@ class Session:
         self._given = given
         self._console = console
         self._phases: dict[str, float] = {}
+        self._seat: Seat | None = None
         self._interrupted = False
         self._may_break = True
 
@@ -66,6 +68,8 @@ class Session:
                 self._console.print(f"\n{escape(self._how_to_go_on())}")
                 return names.INTERRUPTED
             finally:
+                if self._seat:
+                    self._seat.leave()
                 runner.disconnect()
 
     def _search(self, started: float) -> int:
@@ -75,6 +79,8 @@ class Session:
             self._fetch_teacher()
             prepared = self._start()
             self._shares = runner.fitting_shares(self._study, prepared, self._say)
+            if self._seat:
+                self._seat.may_use(runner.slots_now(self._shares), live=0, more=False)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         if front_models(self._study):
             ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
@@ -121,6 +127,8 @@ class Session:
             loading = beside.submit(prepare, self._plan, self._say)
             runner.connect(self._given.address)
             self._listen()  # Ray takes SIGTERM for itself
+            if self._given.address:
+                self._seat = Seat(self._name, self._study.study, self._say)
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
@@ -175,6 +183,9 @@ class Session:
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
             conductor = Conductor(self._plan, ledger, Everyone([tracked, view]), teaching.ready)
             self._may_break = False
+            may_use: Callable[[int, int, bool], int] = runner.alone
+            if self._seat:
+                self._seat.progress, may_use = lambda: view.summary, self._seat.may_use
             try:
                 runner.conduct(
                     conductor,
@@ -183,6 +194,7 @@ class Session:
                     self._checkpoints,
                     teaching,
                     lambda: self._interrupted or (not teaching.ready() and teaching.error is not None),
+                    may_use,
                 )
             except runner.Interrupted:
                 if teaching.error:
@@ -301,6 +313,8 @@ class Session:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
+        if self._seat:
+            self._seat.tell(name)
         try:
             yield
         finally:

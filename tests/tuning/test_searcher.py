@@ -30,7 +30,7 @@ class Bench:
             self.play.conductor,
             shares,
             Floor(lambda: self.nodes, clock=lambda: self.now),
-            lambda: slots(self.nodes, shares.smallest),
+            lambda live, more: slots(self.nodes, shares.smallest),
             lambda count: self.wishes.append(count()),
             lambda: False,
             lambda: None,
@@ -110,7 +110,7 @@ def test_machines_that_join_are_used_and_ones_that_go_are_not(tmp_path: Path) ->
 
 def test_a_large_one_that_ray_cannot_place_is_let_in_by_the_small_ones(tmp_path: Path) -> None:
     """There is room in all, but Ray has put the small ones so that it is on no card."""
-    floor = Floor(lambda: [Node("a", 8, 2)], lambda: now)
+    floor = Floor(lambda: [Node("a", 8, 2)], clock=lambda: now)
     now = 0.0
     floor.take("large", Share(1, 0.5))
     assert floor.place([Share(1, 0.25)])

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -27,20 +26,19 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+from tune_kd.cluster.address import silence
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.study import Study
 from tune_kd.tuning import gauge, memory
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.nodes import Nodes, Slots, Wishes, read
-from tune_kd.tuning.resources import Share, Shares, fixed
+from tune_kd.tuning.resources import Share, Shares, fixed, slots
 from tune_kd.tuning.searcher import Floor, Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
-__all__ = ["Interrupted", "conduct", "connect", "disconnect", "drive", "fitting_shares"]
-
-CONNECT_SECONDS = 5.0
+__all__ = ["Interrupted", "alone", "conduct", "connect", "disconnect", "drive", "fitting_shares", "slots_now"]
 
 
 def connect(address: str | None) -> None:
@@ -67,10 +65,8 @@ def _check_answers(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # 'auto' and the like, which Ray looks up by itself
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
+    if reason := silence(host, int(port)):
+        raise _unreachable(address, reason)
 
 
 def _unreachable(address: str, reason: str) -> InputError:
@@ -150,6 +146,15 @@ class Started(tune.Callback):
         self._searcher.started(trial.trial_id)
 
 
+def slots_now(shares: Shares) -> int:
+    return slots(read(), shares.smallest)
+
+
+def alone(there: int, live: int, more: bool) -> int:
+    """The slots of a search that shares its Ray with no other: all there are."""
+    return there
+
+
 def conduct(
     conductor: Conductor,
     material: Material,
@@ -157,9 +162,15 @@ def conduct(
     checkpoints: Path,
     teacher: TeacherSeen,
     interrupted: Callable[[], bool],
+    may_use: Callable[[int, int, bool], int] = alone,
 ) -> None:
-    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
-    drive(conductor, partial(_trial, material=ray.put(material)), shares, checkpoints, interrupted, teacher)
+    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough.
+
+    `may_use` says how many of the slots are this search's, from how many there are, how many of its legs are under way,
+    and whether it may have more.
+    """
+    trial = partial(_trial, material=ray.put(material))
+    drive(conductor, trial, shares, checkpoints, interrupted, teacher, may_use)
 
 
 def drive(
@@ -169,18 +180,22 @@ def drive(
     checkpoints: Path,
     interrupted: Callable[[], bool],
     teacher: TeacherSeen | None = None,
+    may_use: Callable[[int, int, bool], int] = alone,
 ) -> None:
     """Whatever it is that a leg does."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     nodes = Nodes()
-    slots = Slots(nodes, shares.smallest)
+    there = Slots(nodes, shares.smallest)
     wishes = Wishes(shares.smallest)
     floor = Floor(nodes, teacher.takes if teacher else lambda: None)
 
     def reference() -> Any:
         return teacher.reference if teacher else None
 
-    searcher = LegSearcher(conductor, shares, floor, slots, wishes, interrupted, reference, checkpoints)
+    def own_slots(live: int, more: bool) -> int:
+        return may_use(there(), live, more)
+
+    searcher = LegSearcher(conductor, shares, floor, own_slots, wishes, interrupted, reference, checkpoints)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(

@@ -61,14 +61,17 @@ class Floor:
 
 
 class LegSearcher(Searcher):
-    """Holds nothing but which of Tune's trials is which leg, and a leg for which there is no room yet."""
+    """Holds nothing but which of Tune's trials is which leg, and a leg for which there is no room yet.
+
+    `slots` answers how many legs may be under way, from how many are and whether there may be more to hand out.
+    """
 
     def __init__(
         self,
         conductor: Conductor,
         shares: Shares,
         floor: Floor,
-        slots: Callable[[], int],
+        slots: Callable[[int, bool], int],
         wish: Callable[[Callable[[], int]], None],
         interrupted: Callable[[], bool],
         teacher: Callable[[], Any],
@@ -112,7 +115,9 @@ class LegSearcher(Searcher):
 
     def _next(self) -> Leg | Literal["wait", "done"]:
         """Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it."""
-        if self._conductor.live >= self._slots() or self._floor.place(self._shares.all) is None:
+        live = self._conductor.live
+        most = self._slots(live, self._conductor.could_run > live)
+        if live >= most or self._floor.place(self._shares.all) is None:
             return "wait"
         return self._conductor.next()
 
