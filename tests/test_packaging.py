@@ -86,8 +86,8 @@ def test_only_tracking_imports_mlflow() -> None:
     assert {part_of(name) for name in importers_of("mlflow")} == {"tracking"}
 
 
-def test_only_tuning_imports_ray() -> None:
-    assert {part_of(name) for name in importers_of("ray")} == {"tuning"}
+def test_only_tuning_and_the_cluster_import_ray() -> None:
+    assert {part_of(name) for name in importers_of("ray")} == {"cluster", "tuning"}
 
 
 def test_the_summary_needs_no_heavy_library() -> None:

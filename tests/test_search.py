@@ -232,7 +232,7 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_h
         assert time.time() < deadline
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM if sys.platform == "linux" else signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     line = next(line.strip() for line in output.splitlines() if "--resume" in line)

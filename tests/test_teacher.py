@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from tune_kd import measures, names, teacher
+from tune_kd.data.views import Views
 from tune_kd.errors import InputError
 from tune_kd.export import export
 from tune_kd.models import build
 from tune_kd.space.load import load
+from tune_kd.space.schema import Augment
 from tune_kd.space.study import Study
-from tune_kd.teacher import CHUNK, IMAGENET, Guide, Teacher
+from tune_kd.teacher import CHUNK, IMAGENET, Guide, Resident, Teacher
 from tune_kd.training import Images
 
 STUDY = """
@@ -83,3 +85,19 @@ def test_other_weights_have_another_digest(data: Images) -> None:
     digests = [Teacher("lightnn", m.state_dict(), data.mean, data.std, data.shape, 10).digest for m in models]
     same = Teacher("lightnn", models[0].state_dict(), data.mean, data.std, data.shape, 10).digest
     assert digests[0] == same != digests[1]
+
+
+def test_logits_kept_on_the_device_are_those_of_the_file(data: Images, tmp_path: Path) -> None:
+    model = build("resnet8", classes=10, in_shape=(3, 32, 32))
+    made = Teacher("resnet8", model.state_dict(), data.mean, data.std, data.shape, 10)
+    guide = Guide.of(made, data, "resident", Views.of(Augment(kind="flip"), 0))
+    assert guide._cache is not None
+    guide._resident = Resident(guide._cache, torch.device("cpu"))  # as on a GPU, where it is made when it fits
+    index, view = torch.arange(100), torch.arange(100) % 2
+    pictures = data.images[index]
+    first = guide(index, view, pictures)
+    asked = guide.images_run
+    guide._cache.filled[:] = 0  # what is asked again must come from the device
+    assert torch.equal(guide(index.flip(0), view.flip(0), pictures.flip(0)), first.flip(0))
+    assert guide.images_run == asked == 100
+    assert torch.equal(first, guide.run(pictures).float())

@@ -11,7 +11,7 @@ from tune_kd.data.views import Views
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher import Guide, Teacher
-from tune_kd.training import Diverged, Images, Job, batches, derive, learning_rate, train, validate
+from tune_kd.training import BLOCK_BYTES, Diverged, Images, Job, derive, epoch_order, learning_rate, train, validate
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
 
@@ -139,10 +139,10 @@ def test_the_deadline_ends_a_training_within_its_epoch(data: Images, tmp_path: P
 def test_an_epoch_shows_each_image_once_unless_it_is_told_how_many() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.arange(100, 133)
-    once = torch.cat(list(batches(images, study("train.batch_size=8").train, generator)))
+    once = epoch_order(images, study("train.batch_size=8").train, generator)
     assert len(once) == 32  # the last batch would be a single image
     assert len(set(once.tolist())) == 32
-    more = torch.cat(list(batches(images, study("train.epoch_images=80").train, generator)))
+    more = epoch_order(images, study("train.epoch_images=80").train, generator)
     assert len(more) == 80
     assert torch.bincount(more - 100).max() == 3
 
@@ -177,3 +177,28 @@ def test_the_weights_that_are_kept(data: Images, tmp_path: Path, keep: str) -> N
     assert max(values) != values[-1]
     kept = validate(model, data, whole.validation)[names.VAL_ACCURACY]
     assert kept == (max(values) if keep == "best" else values[-1])
+
+
+def test_an_epoch_is_the_same_in_small_blocks_as_in_large_ones(
+    data: Images, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = study("augment.kind=crop_flip+colour")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "blocks"), until=2)
+    monkeypatch.setitem(BLOCK_BYTES, "cpu", 1)  # one batch a block
+    parts = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "blocks"), until=2)
+    assert parts == whole
+
+
+def test_a_training_in_bf16_goes_on_as_if_never_interrupted_and_its_weights_stay_fp32(
+    data: Images, teacher: Teacher, tmp_path: Path
+) -> None:
+    settings = study("precision=bf16")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "bf16"), until=2)
+    first = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "bf16"), until=1)
+    rest = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "bf16"), until=2, reported=1)
+    assert first + rest == whole
+    other = curve(study("precision=fp32"), data, tmp_path / "fp32.pt", guide(teacher, data, settings, "bf16"), until=2)
+    assert whole != other
+    assert whole[-1][names.TRAIN_LOSS] == pytest.approx(other[-1][names.TRAIN_LOSS], rel=0.1)
+    weights = torch.load(tmp_path / "whole.pt", weights_only=True)["model"]
+    assert {value.dtype for value in weights.values()} == {torch.float32}

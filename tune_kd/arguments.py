@@ -4,12 +4,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tune_kd.errors import InputError
+
 DESCRIPTION = "Finds out whether knowledge distillation helps, with which settings, and how sure that is."
 EPILOG = """examples:
   python -m tune_kd.search                                   the quickstart: handwritten digits, a few minutes
   python -m tune_kd.search cifar10_tutorial --plan           what a study would do, without doing it
   python -m tune_kd.search my.yaml --set budget.trials=50    another value for any key of the study
   python -m tune_kd.search --name first --resume             go on with the search in runs/first
+  python -m tune_kd.search --submit http://head:8265         run it on a Ray cluster and watch it from here
 """
 
 
@@ -32,10 +35,59 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         "shared folder, s3://BUCKET/PREFIX or gs://… (default: the results folder)")  # fmt: skip
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's address (default: mlflow.db in this folder)")
     parser.add_argument("--experiment", default="tune_kd", help="MLflow's experiment (default: tune_kd)")
-    parser.add_argument("--address", metavar="ADDR", help="a Ray cluster's address (default: Ray on this machine)")
+    parser.add_argument("--address", metavar="ADDR", 
+                        help="a Ray cluster's address (default: RAY_ADDRESS, else Ray on this machine)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
     parser.add_argument("--plan", action="store_true", help="print what would be run and how long; run nothing")
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("--list", action="store_true", help="print the studies that ship")
-    return parser.parse_args(arguments)
+    _add_cluster(parser.add_argument_group("on a cluster"))
+    given = parser.parse_args(arguments)
+    _check(given)
+    return given
+
+
+def _add_cluster(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--submit", metavar="ADDR",
+                       help="run as a job on the cluster with its dashboard at ADDR: http://head:8265")  # fmt: skip
+    group.add_argument("--detach", action="store_true", help="do not wait for the job (with --logs: its log so far)")
+    group.add_argument("--env", action="append", default=[], metavar="NAME",
+                       help="an environment variable for the job (MLFLOW_* it gets anyway); repeatable")  # fmt: skip
+    group.add_argument("--status", metavar="NAME", help="how a submitted search stands")
+    group.add_argument("--logs", metavar="NAME", help="watch a submitted search; Ctrl-C leaves it running")
+    group.add_argument("--stop", metavar="NAME", help="stop a submitted search, as Ctrl-C would; it can go on later")
+    group.add_argument("--list-running", action="store_true",
+                       help="print the searches that run on the cluster at --address or --submit")  # fmt: skip
+    group.add_argument("--nodes", type=_positive, metavar="N", help="with --plan: so many machines instead of this one")
+    group.add_argument("--gpus-per-node", type=_count, metavar="N", help="with --nodes: GPUs of each (default: 0)")
+    group.add_argument("--cpus-per-node", type=_positive, metavar="N",
+                       help="with --nodes: processors of each (default: as many as here)")  # fmt: skip
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Options that only mean something beside another one."""
+    for flag in ("detach", "env", "status", "logs", "stop"):
+        if getattr(given, flag) and given.submit is None:
+            raise InputError(f"--{flag} is about a search on a cluster: give its address with --submit ADDR.")
+    if given.submit and given.address:
+        raise InputError("--submit and --address: a submitted search joins the cluster it runs on. Keep --submit only.")
+    if given.nodes and not given.plan:
+        raise InputError("--nodes is for --plan: it says on how many machines. A search uses those its cluster has.")
+    for flag in ("gpus-per-node", "cpus-per-node"):
+        if getattr(given, flag.replace("-", "_")) is not None and given.nodes is None:
+            raise InputError(f"--{flag} says what each of several machines has: give --nodes N too.")
+
+
+def _count(text: str) -> int:
+    return _whole(text, least=0)
+
+
+def _positive(text: str) -> int:
+    return _whole(text, least=1)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} up")
+    return int(text)

@@ -127,7 +127,7 @@ class View:
                 arm.name,
                 f"{standing.asked}/{self._plan.study.budget.trials}",
                 f"{standing.best:.2%}" if standing.best == standing.best else "–",
-                f"{standing.finals}/{self._plan.study.budget.repeats}",
+                f"{standing.finals}/{self._plan.finals_of_arm}",
             )
         rest = len(self._plan.arms) - MOST_ROWS
         done = min(self._before + self._epochs, self._plan.epochs)

@@ -61,8 +61,9 @@ class LogitCache:
 
     def read(self, index: np.ndarray, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits (fp16) and which of them are there. The marks are read first, see above."""
-        known = self.filled[index, view] == 1
-        return self.logits[index, view], known
+        # Plain arrays of the same memory: indexing a memmap makes another memmap, which costs more than small reads.
+        known = np.asarray(self.filled)[index, view] == 1
+        return np.asarray(self.logits)[index, view], known
 
     def write(self, index: np.ndarray, view: np.ndarray, logits: Tensor) -> None:
         self.logits[index, view] = logits.cpu().numpy()

@@ -110,5 +110,5 @@ def _milliseconds(call: Callable[[], object], repeats: int) -> list[float]:
 
 
 def _for_inference(model: nn.Module) -> nn.Module:
-    """A copy to measure on, so that the caller's model keeps its mode, device and hooks."""
-    return copy.deepcopy(model).cpu().eval()
+    """A copy to measure on, laid out as it is exported, so that the caller's model keeps its mode, device and hooks."""
+    return copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()

@@ -51,6 +51,10 @@ LATENCY_1_MS: Final = "latency_batch1_ms"
 LATENCY_1_P95_MS: Final = "latency_batch1_p95_ms"
 LATENCY_N_MS: Final = "latency_batch_ms"
 LATENCY_N_P95_MS: Final = "latency_batch_p95_ms"
+COST: Final = "cost"
+"""The second objective of a search that has two: a fact of the student's model."""
+WEIGHTS: Final = "weights"
+"""The file of a final's weights: in the results folder, or its whole address where checkpoints are kept elsewhere."""
 
 # Trial states, as Optuna names them, and why a trial ended early.
 COMPLETE: Final[Literal["COMPLETE"]] = "COMPLETE"
@@ -81,6 +85,7 @@ MODEL_DIR: Final = "model"
 CHECKPOINT_DIR: Final = "checkpoints"
 TEACHER_DIR: Final = "teacher"
 STORAGE_FILE: Final = "storage"
+PRECISION_SUFFIX: Final = ".precision.json"
 
 CELL_PREFIX: Final = "cell."
 CONFIG_PREFIX: Final = "config."

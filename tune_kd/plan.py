@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_kd import names
-from tune_kd.space.study import Study, cells, constants
+from tune_kd.space.study import Study, cells, constants, front_models
 
 Cell = Mapping[str, Any]
 
@@ -35,18 +35,29 @@ class Plan:
         wanted = control_cell(cell) if name == names.SCRATCH else cell
         return next((arm for arm in self.arms if arm.name == name and arm.cell == wanted), None)
 
+    def rivals(self, arm: Arm) -> tuple[Arm, ...]:
+        """The arms that it is compared with in some cell."""
+        other = names.SCRATCH if arm.name == names.DISTILLED else names.DISTILLED
+        shared = [self.arm(cell, other) for cell in self.cells if self.arm(cell, arm.name) == arm]
+        return tuple({rival.number: rival for rival in shared if rival}.values())
+
     @property
     def trials(self) -> int:
         return len(self.arms) * self.study.budget.trials
 
     @property
     def finals(self) -> int:
-        return len(self.arms) * self.study.budget.repeats
+        """With two objectives, how many there are at most: the front is not known before the search."""
+        return len(self.arms) * self.finals_of_arm
+
+    @property
+    def finals_of_arm(self) -> int:
+        return self.study.budget.repeats * max(1, len(front_models(self.study)))
 
     @property
     def epochs(self) -> int:
         """Epochs of training to expect, finals included."""
-        return len(self.arms) * (expected_epochs(self.study) + self.study.budget.repeats * self.study.budget.epochs)
+        return len(self.arms) * (expected_epochs(self.study) + self.finals_of_arm * self.study.budget.epochs)
 
 
 def make(study: Study) -> Plan:

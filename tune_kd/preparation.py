@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from tune_kd import checkpoint, models
 from tune_kd.data import sources
 from tune_kd.data.splits import Splits, split, student_indices
+from tune_kd.errors import InputError
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
-from tune_kd.space.messages import takes_weight
+from tune_kd.space.messages import mix_parts, takes_weight
 from tune_kd.space.study import Study, constants
 
 IMAGE_KEYS = ("data.source", "data.size", "data.weight")
@@ -38,12 +40,28 @@ class Prepared:
 def prepare(plan: Plan, progress: Callable[[str], None]) -> Prepared:
     """Loads and splits the images, and makes sure that every cell can be trained on them."""
     study = plan.study
+    _check_folders(study)
     dataset = sources.load(study.data, study.seed, progress)
     splits = split(dataset, study.data, study.seed)
     mean, std = statistics(splits)
     prepared = Prepared(splits, mean, std, dataset.notes)
     check(plan, prepared)
     return prepared
+
+
+def _check_folders(study: Study) -> None:
+    """Names every folder of images that is not there, before the others are read."""
+    data = study.data
+    if data.dataset != "folder" or data.root is None:
+        return
+    named = [str(source) for source in levels(study, "data.source")] + [*data.evaluate_on, *data.teacher_on]
+    wanted = dict.fromkeys(part for source in named for part, _ in mix_parts(source) if part != "all")
+    root = Path(data.root).expanduser()
+    absent = [source for source in wanted if not (root / source).is_dir()]
+    if absent and (len(absent) == len(wanted) or data.missing):
+        folders = "\n".join(f"  {root / source}/<class>/*" for source in absent)
+        advice = data.missing.strip() or "The classes are the same folders in every source, such as cat/ and dog/."
+        raise InputError(f"data.root: these folders of images are missing:\n{folders}\n{advice}")
 
 
 def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:

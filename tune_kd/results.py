@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 import tune_kd
-from tune_kd import checkpoint, measures, names, summary
+from tune_kd import checkpoint, measures, names, precision, summary
 from tune_kd.export import FromPixels, export
 from tune_kd.files import replace
 from tune_kd.models import build
@@ -23,14 +23,14 @@ from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.storage import Storage
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_weights, kept_value
+from tune_kd.tuning.ledger import MODEL, RESULT, Entry, Ledger, best_weights, kept_value
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The arm with the best validation accuracy over its finals, by its best seed on validation images."""
+    """The student with the best validation accuracy over its finals, by its best seed on validation images."""
 
     entry: Entry
     weights: Path
@@ -38,7 +38,13 @@ class Winner:
 
 
 def write(
-    folder: Path, plan: Plan, ledger: Ledger, prepared: Prepared, teacher: Mapping[str, Any], facts: Mapping[str, Any]
+    folder: Path,
+    plan: Plan,
+    ledger: Ledger,
+    prepared: Prepared,
+    storage: Storage,
+    teacher: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Tables from the ledger, and the verdict and the report from the tables."""
     sizes = {
@@ -47,7 +53,8 @@ def write(
         )
         for name in levels(plan.study, "student.model")
     }
-    trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger)
+    kept = "" if storage.folder == folder else f"{storage.place}/"
+    trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
     tables.write(trials, folder / names.TRIALS_FILE)
     tables.write(finals, folder / names.FINALS_FILE)
     known = {"study": plan.study.study, "teacher": dict(teacher), "facts": dict(facts)}
@@ -56,7 +63,12 @@ def write(
 
 
 def run_facts(
-    plan: Plan, prepared: Prepared, started: float, phases: Mapping[str, float], command: str
+    plan: Plan,
+    prepared: Prepared,
+    computed: Mapping[str, Any],
+    started: float,
+    phases: Mapping[str, float],
+    command: str,
 ) -> dict[str, Any]:
     """What was run, on what, where the time went, and how to do it again."""
     ended = time.time()
@@ -75,6 +87,7 @@ def run_facts(
         }
         | {f"student/{source}": len(index) for source, index in prepared.splits.student.items()},
         "batch_size": plan.study.train.batch_size,
+        "precision": {"wanted": plan.study.precision, "decided": dict(computed)},
         "notes": list(prepared.notes),
         "started": started,
         "ended": ended,
@@ -92,15 +105,27 @@ def git_commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def decided(plan: Plan, storage: Storage, folder: Path) -> dict[str, Any]:
+    """In which precision each model was computed, brought to `folder` from where checkpoints are kept."""
+    models = {*map(str, levels(plan.study, MODEL)), plan.study.teacher.model}
+    for role in ("training", "running"):
+        for model in sorted(models):
+            storage.fetch(precision.place(Path(names.CHECKPOINT_DIR), role, model).as_posix(), folder)
+    return precision.decided((storage.folder or folder) / names.CHECKPOINT_DIR)
+
+
 def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner | None:
     """Chosen on validation images; its test accuracy has no say in it."""
     finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
     if not finals:
         return None
-    scores = pd.DataFrame({"arm": entry.arm.number, "val": kept_value(plan.study, trial)} for entry, trial in finals)
-    best_arm = scores.groupby("arm")["val"].mean().idxmax()
+    scores = pd.DataFrame(
+        {"arm": entry.arm.number, "model": entry.config[MODEL], "val": kept_value(plan.study, trial)}
+        for entry, trial in finals
+    )
+    best = scores.groupby(["arm", "model"])["val"].mean().idxmax()
     entry, trial = max(
-        ((entry, trial) for entry, trial in finals if entry.arm.number == best_arm),
+        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[MODEL]) == best),
         key=lambda pair: kept_value(plan.study, pair[1]),
     )
     weights = storage.fetch(best_weights(entry.saved), folder)
@@ -131,7 +156,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
 def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
     """The verdict's figures that belong on MLflow's parent run."""
     found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
-    for cell in verdict.get("cells", []):
+    for cell in summary.by_point(verdict)["cells"] if verdict else []:
         # MLflow takes few signs in a metric's name.
         where = re.sub(r"[^\w.\-/ ]", "_", label(cell["cell"]).replace(", ", "/"))
         prefix = f"{where}/" if where else ""

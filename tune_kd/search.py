@@ -1,6 +1,7 @@
 """python -m tune_kd.search: the command, its wiring, its exit codes. The only place of a search that prints."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tune_kd import arguments, names
+from tune_kd.cluster.address import own_cluster, working_folder
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.folder import held
 from tune_kd.mirror import chosen, fetch
@@ -22,10 +24,9 @@ GROWABLE = ("budget.trials", "budget.repeats", "budget.seconds")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    given = arguments.parse(argv)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        return _command(given, console)
+        return _command(arguments.parse(argv), console)
     except TuneKDError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         return error.exit_code
@@ -38,17 +39,34 @@ def _command(given: argparse.Namespace, console: Console) -> int:
         for name, question in shipped():
             console.print(f"[bold]{name}[/]  {escape(question)}")
         return 0
+    # Imported where they are used, as they bring torch and Ray: `--help`, `--list` and a mistake in a study should not
+    # wait for them.
+    if given.submit and not given.plan:
+        from tune_kd.cluster.submission import run
+
+        return run(given, console)
+    given.address = given.address or own_cluster()
+    if given.list_running:
+        from tune_kd.cluster.running import show_running
+
+        return show_running(given.address, console)
+    home = working_folder()
     folder = given.out or (Path("runs") / given.name if given.name else None)
+    folder = home / folder if folder else None
+    if given.storage and "://" not in given.storage:
+        given.storage = str(home / Path(given.storage).expanduser())
     if given.resume and given.storage and folder is not None:
         _fetch(folder, given)
     study = _stored_study(folder, given) if given.resume else _study(given.study or "quickstart", given)
-    # Imported here, as they bring torch and Ray: `--help`, `--list` and a mistake in a study should not wait for them.
     if given.plan:
-        from tune_kd.planning import show
+        from tune_kd.planning import machines, show
 
-        return show(study, console)
+        return show(study, machines(given), console)
     name = given.name or (folder.name if folder else f"{study.study}-{time.strftime('%Y%m%d-%H%M%S')}")
-    folder = (folder or Path("runs") / name).absolute()
+    folder = folder or home / "runs" / name
+    # So that `mlflow.db` and all that is given relative lies where the next job finds it.
+    home.mkdir(parents=True, exist_ok=True)
+    os.chdir(home)
     with held(folder, given.resume):
         from tune_kd.session import Session
 
@@ -57,9 +75,9 @@ def _command(given: argparse.Namespace, console: Console) -> int:
 
 def _fetch(folder: Path, given: argparse.Namespace) -> None:
     """A search of another machine is brought here first."""
-    storage = chosen(given.storage, folder.absolute(), given.name or folder.name)
+    storage = chosen(given.storage, folder, given.name or folder.name)
     if not (folder / names.LEDGER_FILE).exists():
-        fetch(storage, folder.absolute())
+        fetch(storage, folder)
 
 
 def _study(source: str, given: argparse.Namespace) -> Study:

@@ -4,7 +4,7 @@ import argparse
 import shlex
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,23 +19,28 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd import export, names, plan, results, summary, tracking
+from tune_kd.cluster.seat import Seat
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
 from tune_kd.live import View
 from tune_kd.mirror import Mirror, chosen
+from tune_kd.precision import Agree
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, front_models
 from tune_kd.storage import Storage
 from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
 from tune_kd.tuning import reach, runner
+from tune_kd.tuning.agreement import Agreement
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
-from tune_kd.tuning.teaching import Taught, teach
+from tune_kd.tuning.objectives import costs
+from tune_kd.tuning.teaching import Taught, Teaching
 from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Session:
@@ -49,6 +54,7 @@ class Session:
         self._storage = chosen(given.storage, folder, name)
         self._mirror = Mirror(self._storage, folder)
         self._phases: dict[str, float] = {}
+        self._seat: Seat | None = None
         self._interrupted = False
         self._may_break = True
 
@@ -69,6 +75,8 @@ class Session:
                 return names.INTERRUPTED
             finally:
                 self._let_go_of_storage()
+                if self._seat:
+                    self._seat.leave()
                 runner.disconnect()
 
     def _search(self, started: float) -> int:
@@ -79,25 +87,26 @@ class Session:
             self._mirror.adopt(self._given.resume)
             self._fetch_teacher()
             prepared = self._start()
-            self._share = runner.fitting_share(self._study.resources)
             self._storage = self._storage.marked()
             reach.check(self._storage)
+            self._shares = runner.fitting_shares(self._study, prepared, self._say)
+            if self._seat:
+                self._seat.may_use(runner.slots_now(self._shares), live=0, more=False)
             self._mirror.begin(self._storage)
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
+        if front_models(self._study):
+            ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, prepared, run_ids)
         status: SearchStatus = "FAILED"
         verdict: dict[str, Any] = {}
         try:
-            with self._phase("teacher"):
-                taught = self._teach(prepared)
-                ledger.same_teacher(taught.teacher.digest)
-            listener = Tracked(self._study, tracker, ledger, run_ids)
             with self._phase("search"):
-                self._conduct(ledger, prepared, taught, listener)
+                taught = self._conduct(ledger, prepared, Tracked(self._study, tracker, ledger, run_ids))
             with self._phase("report"):
-                facts = results.run_facts(self._plan, prepared, started, self._phases, self._repeat_command())
-                verdict = results.write(self._folder, self._plan, ledger, prepared, taught.facts, facts)
+                computed = results.decided(self._plan, self._storage, self._folder)
+                facts = results.run_facts(self._plan, prepared, computed, started, self._phases, self._repeat_command())
+                verdict = results.write(self._folder, self._plan, ledger, prepared, self._storage, taught.facts, facts)
                 self._champion(ledger, prepared, tracker)
             status = "FINISHED"
         except KeyboardInterrupt:
@@ -128,6 +137,9 @@ class Session:
         try:
             loading = beside.submit(prepare, self._plan, self._say)
             runner.connect(self._given.address)
+            self._listen()  # Ray takes SIGTERM for itself
+            if self._given.address:
+                self._seat = Seat(self._name, self._study.study, self._say)
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
@@ -157,7 +169,7 @@ class Session:
             say=self._say,
         )
 
-    def _teach(self, prepared: Prepared) -> Taught:
+    def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
         total = self._study.teacher.epochs
 
         def report(metrics: Mapping[str, float]) -> None:
@@ -165,26 +177,50 @@ class Session:
             if epoch % max(1, total // 5) == 0:
                 self._say(f"teacher: epoch {epoch} of {total}, validation accuracy {accuracy:.2%}")
 
+        def made(taught: Taught) -> None:
+            ledger.same_teacher(taught.teacher.digest)
+            self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
+
         wanted = self._study.teacher
         what = "loading" if wanted.checkpoint else "training"
         self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        gpu = self._share.gpu > 0
-        taught = teach(self._study, prepared, self._storage, gpu, report)
-        self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
-        return taught
+        return Teaching(self._study, prepared, self._storage, agree, self._shares.on_gpu, report, made)
 
-    def _conduct(self, ledger: Ledger, prepared: Prepared, taught: Taught, tracked: Tracked) -> None:
-        material = Material(self._study, prepared.splits, taught.teacher, prepared.mean, prepared.std, self._storage)
+    def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
+        """Every trial and final. Scratch trials do not wait for the teacher."""
+        agree = None if self._storage.folder else Agreement(self._storage)
+        material = Material(self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree)
+        teaching = self._teach(ledger, prepared, agree)
         tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
-            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]))
+            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]), teaching.ready)
             self._may_break = False
-            runner.conduct(conductor, material, self._share, lambda: self._interrupted or self._mirror.taken)
+            may_use: Callable[[int, int, bool], int] = runner.alone
+            if self._seat:
+                self._seat.progress, may_use = lambda: view.summary, self._seat.may_use
+
+            def cannot_go_on() -> TuneKDError | None:
+                return conductor.stopped or (None if teaching.ready() else teaching.error)
+
+            try:
+                runner.conduct(
+                    conductor,
+                    material,
+                    self._shares,
+                    teaching,
+                    lambda: self._interrupted or self._mirror.taken or cannot_go_on() is not None,
+                    may_use,
+                )
+            except runner.Interrupted:
+                raise cannot_go_on() or KeyboardInterrupt from None
             self._may_break = True
+        assert teaching.taught is not None  # no final is trained before
+        self._phases["teacher"] = teaching.seconds
         for reason, times in conductor.unstored.items():
             self._say(f"[yellow]note:[/] {times} times a checkpoint could not be stored or read: {escape(reason)}")
         self._say(view.summary)
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
+        return teaching.taught
 
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
         best = results.winner(self._plan, ledger, self._storage, self._folder)
@@ -246,6 +282,9 @@ class Session:
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
         self._console.print(f"report      {escape(str(self._folder / names.REPORT_FILE))}")
+        if front_models(self._study):
+            finals = self._folder / names.FINALS_FILE
+            self._console.print(f"weights     of the front's models: column `{names.WEIGHTS}` of {escape(str(finals))}")
         self._console.print(f"MLflow      {escape(tracker.look)}")
         self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.refused:
@@ -298,6 +337,8 @@ class Session:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
+        if self._seat:
+            self._seat.tell(name)
         try:
             yield
         finally:
@@ -305,15 +346,20 @@ class Session:
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
-        """Once: stop at the next event, with nothing half written. Twice: stop at once."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self._may_break or self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        before = signal.signal(signal.SIGINT, stop)
+        """Once: stop at the next event, with nothing half written. Twice: stop at once. A polite `kill` is the same."""
+        before = {number: signal.getsignal(number) for number in STOPS}
+        self._listen()
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        for number in STOPS:
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._may_break or self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
-from tune_kd import files
+from tune_kd import files, names
 from tune_kd.errors import InputError, StorageError
 
 Report = Callable[[dict[str, Any]], None]
@@ -65,6 +65,11 @@ class Storage:
     def folder(self) -> Path | None:
         """The folder, where it is one."""
         return None if "://" in self.uri else Path(self.uri)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Their folder on this machine; where they are kept elsewhere, only what is below it means something."""
+        return (self.folder or Path()) / names.CHECKPOINT_DIR
 
     @property
     def shown(self) -> str:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tune_kd import checkpoint, measures, names
+from tune_kd import checkpoint, measures, names, precision
 from tune_kd.data.views import Views
 from tune_kd.logit_cache import CacheKey, LogitCache
 from tune_kd.models import build
+from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.precision import Precision
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.training import Images, Job, derive, normalise, predict, train
@@ -26,6 +27,9 @@ LATENCY_REPEATS = 50
 CHUNK = 64
 """Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
 logit must not depend on which trial happened to fill it."""
+
+RESIDENT_SHARE = 1 / 16
+"""Of a GPU's memory: what a process may fill with cached logits, as up to that many trials may share a card."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Teacher:
     def module(self, device: torch.device) -> nn.Module:
         model = build(self.model, classes=self.classes, in_shape=self.shape)
         model.load_state_dict(dict(self.weights))
-        return model.to(device).eval().requires_grad_(False)
+        return lay_out(model.to(device), self.shape).eval().requires_grad_(False)
 
     def read(self, data: Images) -> Images:
         """The same images, normalised as the teacher was trained to see them."""
@@ -75,6 +79,7 @@ def make(
     validation: Tensor,
     saved: Path,
     report: Callable[[dict[str, float]], None],
+    agree: precision.Agree | None = None,
 ) -> Teacher:
     """Trains the study's teacher on the images numbered `images`."""
     wanted = study.teacher
@@ -87,7 +92,7 @@ def make(
             "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
         }
     )
-    job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs)
+    job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs, agree=agree)
     model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
     assert model is not None  # no deadline was given
     return _frozen(study, model, data, mean, std)
@@ -127,33 +132,63 @@ def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> d
     }
 
 
+def settle_precision(
+    wanted: precision.Wanted, folder: Path, teacher: Teacher, data: Images, agree: precision.Agree | None = None
+) -> Precision:
+    """In which precision the teacher fills the cache: its own decision, as running is not training."""
+
+    def compare() -> tuple[float, float]:
+        model = teacher.module(data.images.device)
+        return precision.compare_inference(
+            model, normalise(data.images[:CHUNK], teacher.mean, teacher.std, layout_of(model))
+        )
+
+    file = precision.place(folder, "running", teacher.model)
+    return precision.settle(wanted, file, data.images.device, compare, agree)
+
+
 class Guide:
     """Answers a training's question for logits: from the cache, else by running the teacher and filling the cache."""
 
-    def __init__(self, teacher: Teacher, cache: LogitCache | None, device: torch.device) -> None:
+    def __init__(
+        self, teacher: Teacher, cache: LogitCache | None, device: torch.device, used: Precision = "fp32"
+    ) -> None:
         self._teacher = teacher
         self._cache = cache
         self._device = device
+        self._used = used
         self._model: nn.Module | None = None
+        self._resident = Resident(cache, device) if cache is not None and _fits(cache, device) else None
         self.images_run = 0
 
     @classmethod
-    def of(cls, teacher: Teacher, data: Images, images_digest: str, views: Views) -> "Guide":
-        key = CacheKey(teacher.digest, images_digest, views.key)
+    def of(cls, teacher: Teacher, data: Images, images_digest: str, views: Views, used: Precision = "fp32") -> "Guide":
+        # Other searches share the cache, and bf16 gives other numbers.
+        weights = teacher.digest if used == "fp32" else f"{teacher.digest}-{used}"
+        key = CacheKey(weights, images_digest, views.key)
         cache = LogitCache.open(key, (len(data.images), views.count, data.classes))
-        return cls(teacher, cache, data.images.device)
+        return cls(teacher, cache, data.images.device, used)
 
     def __call__(self, index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:
         if self._cache is None:
-            return self.run(pictures)
-        images, views = index.cpu().numpy(), view.cpu().numpy()
-        logits, known = self._cache.read(images, views)
+            return self.run(pictures).float()
+        images, views = index.numpy(), view.numpy()
+        if self._resident is None:
+            return torch.from_numpy(self._look_up(self._cache, images, views, pictures)).to(self._device).float()
+        new = self._resident.lacks(images, views)
+        if len(new):
+            some = pictures[torch.from_numpy(new).to(self._device)]
+            self._resident.put(images[new], views[new], self._look_up(self._cache, images[new], views[new], some))
+        return self._resident.get(index, view).float()
+
+    def _look_up(self, cache: LogitCache, images: np.ndarray, views: np.ndarray, pictures: Tensor) -> np.ndarray:
+        logits, known = cache.read(images, views)
         if not known.all():
             unknown = np.flatnonzero(~known)
             fresh = self.run(pictures[torch.from_numpy(unknown).to(pictures.device)])
-            self._cache.write(images[unknown], views[unknown], fresh)
+            cache.write(images[unknown], views[unknown], fresh)
             logits[unknown] = fresh.cpu().numpy()
-        return torch.from_numpy(logits).to(self._device).float()
+        return logits
 
     @torch.no_grad()
     def run(self, pictures: Tensor) -> Tensor:
@@ -161,7 +196,41 @@ class Guide:
         if self._model is None:
             self._model = self._teacher.module(self._device)
         self.images_run += len(pictures)
-        ready = normalise(pictures, self._teacher.mean, self._teacher.std)
-        room = math.ceil(len(ready) / CHUNK) * CHUNK - len(ready)
-        ready = torch.cat([ready, ready.new_zeros(room, *ready.shape[1:])])
-        return torch.cat([self._model(chunk).half() for chunk in ready.split(CHUNK)])[: len(pictures)]
+        found = []
+        for some in pictures.split(CHUNK):
+            ready = normalise(some, self._teacher.mean, self._teacher.std)
+            ready = torch.cat([ready, ready.new_zeros(CHUNK - len(ready), *ready.shape[1:])])
+            with precision.autocast(self._device, self._used):
+                found.append(self._model(ready.contiguous(memory_format=layout_of(self._model))).half())
+        return torch.cat(found)[: len(pictures)]
+
+
+class Resident:
+    """Cached logits on the device itself: each crosses over once, and which are there is asked on the CPU only."""
+
+    def __init__(self, cache: LogitCache, device: torch.device) -> None:
+        images, views, classes = cache.logits.shape
+        self._views = views
+        self._logits = torch.zeros(images * views, classes, dtype=torch.float16, device=device)
+        self._here = np.zeros(images * views, dtype=bool)
+        self._device = device
+
+    def lacks(self, images: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Which of the asked ones, by their place in the question."""
+        return np.flatnonzero(~self._here[images * self._views + views])
+
+    def put(self, images: np.ndarray, views: np.ndarray, logits: np.ndarray) -> None:
+        places = images * self._views + views
+        self._logits[torch.from_numpy(places).to(self._device)] = torch.from_numpy(logits).to(self._device)
+        self._here[places] = True
+
+    def get(self, index: Tensor, view: Tensor) -> Tensor:
+        return self._logits[(index * self._views + view).to(self._device, non_blocking=True)]
+
+
+def _fits(cache: LogitCache, device: torch.device) -> bool:
+    """On a CPU the mapped file is in memory already."""
+    if device.type != "cuda":
+        return False
+    _, total = torch.cuda.mem_get_info(device)
+    return cache.logits.nbytes <= RESIDENT_SHARE * total

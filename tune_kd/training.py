@@ -4,6 +4,7 @@ Knows neither Ray nor MLflow. Every epoch's randomness comes from (seed, epoch) 
 checkpoint sees the same images in the same order as one that was never interrupted.
 """
 
+import functools
 import hashlib
 import math
 import time
@@ -15,17 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tune_kd import checkpoint, measures, names
+from tune_kd import checkpoint, measures, names, precision
 from tune_kd.data.views import Views
-from tune_kd.distill.logits import LossParts, loss_parts
+from tune_kd.distill.logits import loss_parts
 from tune_kd.models import build
+from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.precision import Precision
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits for (image numbers, view numbers, the pictures themselves before normalisation)."""
+"""Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
 
 EVALUATION_BATCH = 512
+
+BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20, "mps": 64 << 20}
+"""Pictures made ready at once, so that small batches do not pay for each call; on a CPU what its caches hold."""
 
 
 class Diverged(Exception):
@@ -48,12 +54,13 @@ class Images:
         return channels, height, width
 
     def to(self, device: torch.device) -> "Images":
-        return Images(self.images.to(device), self.labels.to(device), self.mean, self.std, self.classes)
+        images, labels = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels))
+        return Images(images, labels, self.mean, self.std, self.classes)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train and how far: `until` may be a rung before the last epoch."""
+    """What to train and how far: `until` may be a rung before the last epoch. `agree` is for several machines."""
 
     settings: Study
     train: Tensor
@@ -62,6 +69,7 @@ class Job:
     until: int
     reported: int = 0
     deadline: float = math.inf
+    agree: precision.Agree | None = None
 
 
 def derive(*parts: object) -> int:
@@ -69,12 +77,23 @@ def derive(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
 
 
-def normalise(pictures: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalise(
+    pictures: Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
     """0…255 to what a model reads: (x/255 - mean) / std per channel."""
-    shape = (1, -1, 1, 1)
-    scale = torch.tensor([1 / (255 * s) for s in std], device=pictures.device).view(shape)
-    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pictures.device).view(shape)
-    return torch.addcmul(offset, pictures.float(), scale)
+    scale, offset = _scale(mean, std, pictures.device)
+    return torch.addcmul(offset, pictures.to(torch.float32, memory_format=layout), scale)
+
+
+@functools.lru_cache(maxsize=8)
+def _scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):  # whoever asks first, training must be able to use them
+        scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+        return scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
 
 
 def train(
@@ -86,8 +105,9 @@ def train(
     None when the deadline came first.
     """
     settings = job.settings
+    used = _settle_precision(job, data, saved.parent)
     torch.manual_seed(derive(job.seed, "weights"))
-    model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
+    model = _build(settings, data)
     optimizer = make_optimizer(model, settings.train)
     state = _resume(saved, model, optimizer)
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
@@ -95,10 +115,10 @@ def train(
         report(metrics)
     for epoch in range(len(state["history"]) + 1, job.until + 1):
         started = time.perf_counter()
-        metrics = _epoch(model, optimizer, job, data, teacher, epoch)
+        metrics = _epoch(model, optimizer, job, data, teacher, epoch, used)
         if metrics is None:
             return None
-        metrics |= validate(model, data, job.validation)
+        metrics |= validate(model, data, job.validation, used)
         metrics[names.SECONDS] = time.perf_counter() - started
         if not state["history"] or metrics[names.VAL_ACCURACY] > max(m[names.VAL_ACCURACY] for m in state["history"]):
             state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
@@ -112,6 +132,24 @@ def train(
     return model
 
 
+def _build(settings: Study, data: Images) -> nn.Module:
+    model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
+    return lay_out(model, data.shape)
+
+
+def _settle_precision(job: Job, data: Images, folder: Path) -> Precision:
+    settings, device = job.settings, data.images.device
+
+    def compare() -> tuple[float, float]:
+        model = _build(settings, data)
+        index = job.train[: settings.train.batch_size].to(device)
+        inputs = normalise(data.images[index], data.mean, data.std, layout_of(model))
+        return precision.compare_training(model, inputs, data.labels[index])
+
+    file = precision.place(folder, "training", settings.student.model)
+    return precision.settle(settings.precision, file, device, compare, job.agree)
+
+
 def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     if not saved.exists():
         return {"history": [], "best": {}}
@@ -122,63 +160,83 @@ def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def _epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, job: Job, data: Images, teacher: Teacher | None, epoch: int
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    job: Job,
+    data: Images,
+    teacher: Teacher | None,
+    epoch: int,
+    used: Precision,
 ) -> dict[str, float] | None:
     """One pass over the training images; None when the deadline cuts it short."""
     settings = job.settings
-    views = Views.of(settings.augment, settings.seed)
-    generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
+    device = data.images.device
     torch.manual_seed(derive(job.seed, "dropout", epoch))
     rate = learning_rate(settings.train, epoch, settings.budget.epochs)
     for group in optimizer.param_groups:
         group["lr"] = rate
     model.train()
     started = time.perf_counter()
-    device = data.images.device
-    totals = torch.zeros(3, device=device)
-    seen = 0
-    for index in batches(job.train, settings.train, generator):
+    seen: list[int] = []
+    hard: list[Tensor] = []
+    soft: list[Tensor] = []
+    for inputs, labels, guide in _batches(job, data, teacher, epoch, layout_of(model)):
         if time.time() > job.deadline:
             return None
-        view = views.draw(len(index), generator).to(device)
-        index = index.to(device)
-        pictures = views.render(data.images[index], index, view)
-        guide = teacher(index, view, pictures) if teacher else None
-        logits = model(normalise(pictures, data.mean, data.std))
-        parts = loss_parts(logits, data.labels[index], guide, settings.kd, settings.train.label_smoothing, epoch)
+        with precision.autocast(device, used):
+            logits = model(inputs)
+        parts = loss_parts(logits, labels, guide, settings.kd, settings.train.label_smoothing, epoch)
         optimizer.zero_grad(set_to_none=True)
         parts.total.backward()
         optimizer.step()
-        totals += torch.stack([parts.total.detach(), parts.ce.detach(), parts.kd.detach()]) * len(index)
-        seen += len(index)
-    return _training_metrics(totals / seen, parts, epoch, rate, seen / (time.perf_counter() - started))
-
-
-def _training_metrics(means: Tensor, parts: LossParts, epoch: int, rate: float, speed: float) -> dict[str, float]:
-    total, hard, soft = means.tolist()
+        seen.append(len(labels))
+        hard.append(parts.ce)
+        soft.append(parts.kd)
+    # Read off the device once an epoch: it is never waited for in between.
+    losses = torch.stack([torch.stack(hard), torch.stack(soft)]).double().cpu() @ torch.tensor(seen).double()
+    ce, kd = (losses / sum(seen)).tolist()
+    total = parts.weight_ce * ce + parts.weight_kd * kd
     if not math.isfinite(total):
         raise Diverged(f"the training loss became {total} in epoch {epoch}")
     return {
         names.EPOCH: epoch,
         names.TRAIN_LOSS: total,
-        names.LOSS_CE: hard,
-        names.LOSS_KD: soft,
+        names.LOSS_CE: ce,
+        names.LOSS_KD: kd,
         names.WEIGHT_CE: float(parts.weight_ce),
         names.WEIGHT_KD: float(parts.weight_kd),
         names.LEARNING_RATE: rate,
-        names.IMAGES_PER_SECOND: speed,
+        names.IMAGES_PER_SECOND: sum(seen) / (time.perf_counter() - started),
     }
 
 
-def batches(train: Tensor, settings: Train, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled image numbers, `batch_size` at a time; `epoch_images` repeats or cuts the pass to that many images."""
+def _batches(
+    job: Job, data: Images, teacher: Teacher | None, epoch: int, layout: torch.memory_format
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """An epoch's (inputs, labels, teacher's logits), made ready a block of whole batches at a time."""
+    settings, device = job.settings, data.images.device
+    size = settings.train.batch_size
+    generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
+    order = epoch_order(job.train, settings.train, generator)
+    views = Views.of(settings.augment, settings.seed)
+    drawn = views.draw(len(order), generator)
+    block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.shape) * size))
+    for index, view in zip(order.split(block), drawn.split(block), strict=True):
+        here = index.to(device, non_blocking=True)
+        pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
+        guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
+        inputs = normalise(pictures, data.mean, data.std, layout)
+        yield from zip(inputs.split(size), data.labels[here].split(size), guides, strict=True)
+
+
+def epoch_order(train: Tensor, settings: Train, generator: torch.Generator) -> Tensor:
+    """Shuffled image numbers; `epoch_images` repeats or cuts the pass to that many images."""
     wanted = settings.epoch_images or len(train)
     passes = [train[torch.randperm(len(train), generator=generator)] for _ in range(-(-wanted // len(train)))]
     order = torch.cat(passes)[:wanted]
-    for batch in order.split(settings.batch_size):
-        # Batch normalisation cannot take a single image; the next shuffle brings it back.
-        if len(batch) > 1 or len(order) == 1:
-            yield batch
+    # Batch normalisation cannot take a batch of a single image; the next shuffle brings it back.
+    alone = len(order) % settings.batch_size == 1 and len(order) > 1
+    return order[:-1] if alone else order
 
 
 def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
@@ -208,20 +266,23 @@ def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, data: Images, index: Tensor) -> Tensor:
+def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> Tensor:
     """Logits for the images numbered `index`, as they are (no augmentation)."""
     model.eval()
-    device = data.images.device
-    parts = [
-        model(normalise(data.images[batch.to(device)], data.mean, data.std)).float()
-        for batch in index.split(EVALUATION_BATCH)
-    ]
+    device, layout = data.images.device, layout_of(model)
+    with precision.autocast(device, used):
+        parts = [
+            model(normalise(data.images[batch.to(device)], data.mean, data.std, layout)).float()
+            for batch in index.split(EVALUATION_BATCH)
+        ]
     return torch.cat(parts)
 
 
-def validate(model: nn.Module, data: Images, index: Tensor) -> dict[str, float]:
-    """What is reported about the validation images after each epoch."""
-    scores = measures.evaluate(predict(model, data, index), data.labels[index.to(data.labels.device)], data.classes)
+def validate(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> dict[str, float]:
+    """What is reported about the validation images after each epoch, in the precision of the training."""
+    scores = measures.evaluate(
+        predict(model, data, index, used), data.labels[index.to(data.labels.device)], data.classes
+    )
     if not math.isfinite(scores.nll):
         raise Diverged(f"the validation loss became {scores.nll}: the weights are no longer numbers")
     return {
@@ -233,7 +294,7 @@ def validate(model: nn.Module, data: Images, index: Tensor) -> dict[str, float]:
 
 
 def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: Tensor | None) -> Mapping[str, Any]:
-    """Everything that is read off the test images, once per model."""
+    """Everything that is read off the test images, once per model; in fp32, as whoever uses the model will run it."""
     logits = predict(model, data, index)
     scores = measures.evaluate(logits, data.labels[index.to(data.labels.device)], data.classes)
     agreement = math.nan

@@ -25,6 +25,14 @@ first:
 budget: {trials: 9, epochs: 9, repeats: 2}
 """
 
+MODELS: Mapping[str, tuple[float, float]] = {
+    "tiny": (1.0, 0.55),
+    "small": (2.0, 0.7),
+    "wasteful": (3.0, 0.45),
+    "large": (9.0, 0.9),
+}
+"""For searches with two objectives: model to cost and to what it can reach. The front has all but the wasteful one."""
+
 
 class Heard:
     """An audience that remembers."""
@@ -52,6 +60,7 @@ class Play:
         folder.mkdir(exist_ok=True)
         self.plan = plan.make(load(STUDY, settings))
         self.ledger = Ledger(folder / names.LEDGER_FILE, self.plan)
+        self.ledger.know_costs(lambda: {model: cost for model, (cost, _) in MODELS.items()})
         self.heard = Heard()
         self.conductor = Conductor(self.plan, self.ledger, self.heard)
 
@@ -71,11 +80,12 @@ class Play:
                 return
             self.train(live.pop(shuffle.randrange(len(live))))
 
-    def train(self, leg: Leg, epochs: int | None = None) -> None:
-        """All of the leg, or its first epochs only, after which its process is gone."""
+    def train(self, leg: Leg, epochs: int | None = None, better: float = 0.0) -> None:
+        """All of the leg, or its first epochs only, after which its process is gone; `better` raises its accuracies."""
         last = leg.until if epochs is None else leg.reported + epochs
         for epoch in range(leg.reported + 1, last + 1):
-            self.conductor.reported(leg, metrics(leg.entry, epoch))
+            found = metrics(leg.entry, epoch)
+            self.conductor.reported(leg, found | {names.VAL_ACCURACY: found[names.VAL_ACCURACY] + better})
         if epochs is None:
             result = {RESULT: json.dumps({names.TEST_ACCURACY: quality(leg.entry)})} if leg.entry.final else {}
             self.conductor.ended(leg, {OUTCOME: OK, **result})
@@ -97,7 +107,8 @@ class Play:
 def quality(entry: Entry) -> float:
     """A hill over the learning rate, and a little luck by seed."""
     height = 1 - abs(math.log10(entry.config["train.lr"]) + 2) / 2
-    return 0.9 * height + 0.01 * random.Random(entry.seed).random()
+    _, reachable = MODELS.get(entry.config["student.model"], (0.0, 0.9))
+    return reachable * height + 0.01 * random.Random(entry.seed).random()
 
 
 def metrics(entry: Entry, epoch: int) -> dict[str, float]:

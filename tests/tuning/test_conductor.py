@@ -168,7 +168,7 @@ def test_a_node_without_the_storage_is_not_the_trainings_fault_but_ends_a_search
         again, leg = leg, play.conductor.next()
         assert isinstance(leg, Leg)
         assert leg.entry == again.entry
-    assert play.conductor.stopped == "not there"
+    assert str(play.conductor.stopped).startswith("not there. Everything so far is kept")
     assert not any(state == names.FAIL for _, _, state in play.states())
 
 
@@ -266,13 +266,14 @@ def test_a_resumed_search_has_no_more_time_than_was_left(tmp_path: Path) -> None
     assert len(list(again.ledger.all_finals())) == 8
 
 
-def test_arms_that_are_not_ready_wait_and_the_others_do_not(tmp_path: Path) -> None:
+def test_until_the_teacher_is_there_only_scratch_trials_are_trained(tmp_path: Path) -> None:
     play = Play(tmp_path)
     taught = False
-    play.conductor._ready = lambda arm: taught or arm.name == names.SCRATCH
+    play.conductor._taught = lambda: taught
     play.run()
     assert play.conductor.next() == "wait"
     assert {arm.rpartition(" ")[2] for arm, _, _ in play.states()} == {names.SCRATCH}
+    assert not list(play.ledger.all_finals())
     taught = True
     play.run()
     whole = Play(tmp_path / "whole")

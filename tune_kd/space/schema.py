@@ -9,6 +9,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
+ACCURACY: Final = "accuracy"
+Objective = Literal["accuracy", "size", "latency", "macs"]
+OBJECTIVES: Final = "[accuracy], [accuracy, size], [accuracy, latency] or [accuracy, macs]"
+
 
 class Section(BaseModel):
     """A part of the study file: unknown keys are refused, values never change afterwards."""
@@ -25,10 +29,11 @@ class Split(Section):
 
 
 class Data(Section):
-    """Which images, and which of them a student sees."""
+    """Which images, and which of them a student sees. `missing` is said to whoever lacks folders of images."""
 
     dataset: Literal["digits", "cifar10", "cifar100", "folder"] = "digits"
     root: str | None = None
+    missing: str = ""
     download: bool = False
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
     drawn: Positive = 2000

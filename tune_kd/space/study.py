@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping
 from itertools import islice, product
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
 
 from tune_kd import names
 from tune_kd.space import schema
 from tune_kd.space.domains import (
+    Choice,
     Constant,
     Domain,
     Grid,
@@ -73,6 +74,8 @@ class Study(Section):
     question: str = ""
     mode: str = schema.SEARCH_MODE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    # Part of every training's recipe, so of the whole study: no resource of one trial, and nothing to search.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
     augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
     teacher: Annotated[schema.Teacher, _sound("teacher")] = schema.Teacher()
@@ -83,6 +86,7 @@ class Study(Section):
     search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
     first: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(read_first)] = ()
     control: bool = True
+    objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.OBJECTIVES)] = (schema.ACCURACY,)
     budget: schema.Budget = schema.Budget()
     resources: schema.Resources = schema.Resources()
     published: tuple[schema.Published, ...] = ()
@@ -93,8 +97,9 @@ class Study(Section):
         return self.budget.first_rung or math.ceil(self.budget.epochs / 9)
 
     def complete(self) -> int:
-        """Trials that train to the end at least: a ninth, no fewer than 3."""
-        return self.budget.complete or min(self.budget.trials, max(3, math.ceil(self.budget.trials / 9)))
+        """Trials that train to the end at least: a ninth, no fewer than 3, and one for each model of a front."""
+        least = max(3, math.ceil(self.budget.trials / 9), len(front_models(self)))
+        return self.budget.complete or min(self.budget.trials, least)
 
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which trials are compared; the last is the end of training."""
@@ -174,6 +179,23 @@ def _check_published(study: Study) -> Iterator[Problem]:
                 yield from found.problems
 
 
+def _check_objectives(study: Study) -> Iterator[Problem]:
+    named = study.objectives
+    if len(set(named)) != len(named) or named[:1] != (schema.ACCURACY,) or len(named) > 2:
+        yield Problem("objectives", f"not allowed. Allowed: {schema.OBJECTIVES}.", named)
+    elif len(named) == 2:
+        models, cost = front_models(study), named[1]
+        if len(models) < 2:
+            advice = (
+                f"{cost} is a fact of the student's model, so at least two models must be searched. Write "
+                f"`student.model: {{choice: [a, b]}}` under search (not under conditions), or leave {cost} out."
+            )
+            yield Problem("objectives", advice, named)
+        elif len(models) > study.budget.trials:
+            text = f"fewer than the {len(models)} models of search.student.model. Each needs a trial: raise it."
+            yield Problem("budget.trials", text, study.budget.trials)
+
+
 def _check_counts(study: Study) -> Iterator[Problem]:
     count = math.prod(map(len, study.conditions.values()))
     if count > MAX_CELLS:
@@ -195,6 +217,7 @@ def _check_counts(study: Study) -> Iterator[Problem]:
 
 _CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
+    _check_objectives,
 )  # fmt: skip
 
 
@@ -208,6 +231,15 @@ def constants(study: Study) -> TrialConfig:
 def cells(study: Study) -> tuple[dict[str, Any], ...]:
     """Every combination of the conditions' levels, in the order of the file; one empty cell where there are none."""
     return tuple(dict(zip(study.conditions, levels, strict=True)) for levels in product(*study.conditions.values()))
+
+
+def front_models(study: Study) -> tuple[str, ...]:
+    """The student models of which a search with two objectives makes a front; none where it has one objective."""
+    domain = study.search.get("student.model")
+    if len(study.objectives) < 2 or not isinstance(domain, Choice):
+        return ()
+    # Where its `when` does not hold, the model is the one of its section.
+    return tuple(dict.fromkeys([*domain.values, *([study.student.model] if domain.when else [])]))
 
 
 def searched_keys(study: Study, arm: str) -> tuple[str, ...]:

@@ -1,8 +1,19 @@
 """Stored results in, answers out: needs neither Ray, MLflow, torch nor the images."""
 
+from tune_kd.summary.front import by_point
 from tune_kd.summary.published import published_notes, published_table
 from tune_kd.summary.verdict import judge
 from tune_kd.summary.words import headline, sentences, terminal_table
 from tune_kd.summary.writing import figures, write
 
-__all__ = ["figures", "headline", "judge", "published_notes", "published_table", "sentences", "terminal_table", "write"]
+__all__ = [
+    "by_point",
+    "figures",
+    "headline",
+    "judge",
+    "published_notes",
+    "published_table",
+    "sentences",
+    "terminal_table",
+    "write",
+]

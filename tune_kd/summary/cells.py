@@ -146,8 +146,10 @@ def rows(frame: pd.DataFrame, cell: Mapping[str, Any], arm: str) -> pd.DataFrame
         return frame.iloc[:0]
     found = frame[frame["arm"] == arm]
     for key, value in cell.items():
-        if CELL_PREFIX + key in found:
-            found = found[_is_level(found[CELL_PREFIX + key], text(value))]
+        # The model of a front's point is no condition but a setting.
+        column = next((prefix + key for prefix in (CELL_PREFIX, CONFIG_PREFIX) if prefix + key in found), None)
+        if column:
+            found = found[_is_level(found[column], text(value))]
     return found
 
 

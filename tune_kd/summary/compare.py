@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_kd.names import DISTILLED, SCRATCH
-from tune_kd.summary import cells, tables, words
+from tune_kd.summary import cells, front, tables, words
 from tune_kd.summary.markup import el
 from tune_kd.summary.page import page, section
 
@@ -32,7 +32,11 @@ def comparison(named: Named) -> tuple[list[str], list[list[str]]]:
 
 
 def _by_cell(named: Named) -> list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]:
-    found = [(cells.label(cell["cell"]), name, verdict, cell) for name, verdict in named for cell in verdict["cells"]]
+    found = [
+        (cells.label(cell["cell"]), name, verdict, cell)
+        for name, verdict in named
+        for cell in front.by_point(verdict)["cells"]
+    ]
     order = list(dict.fromkeys(where for where, *_ in found))
     return sorted(found, key=lambda one: order.index(one[0]))
 

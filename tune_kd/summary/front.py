@@ -1,6 +1,11 @@
-"""Which models are worth having: the Pareto front of accuracy against a cost."""
+"""Fronts: which models are worth having, and the verdict of a search that asked for several instead of one winner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tune_kd import names
+
+MODEL: Final = "student.model"
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -11,3 +16,33 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
         if not front or points[place][1] > points[front[-1]][1]:
             front.append(place)
     return front
+
+
+def by_point(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The verdict with a cell for each point of a front, as if the student's model were one more condition.
+
+    Whoever draws or lists answers then needs to know nothing of fronts. A verdict without any stays as it is.
+    """
+    return {**verdict, "cells": [one for cell in verdict["cells"] for one in _points(cell)]}
+
+
+def _points(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    points = cell.get("front")
+    return [point | {"cell": cell["cell"] | {MODEL: point["model"]}} for point in points] if points else [cell]
+
+
+def cost_of(verdict: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What the second objective is called and its unit, where there is one."""
+    objectives = verdict.get("objectives") or []
+    units = {"size": ("size", "MB"), "latency": ("latency of one image", "ms"), "macs": ("work of one image", "MACs")}
+    return units.get(objectives[1]) if len(objectives) > 1 else None
+
+
+def mark(points: Sequence[dict[str, Any]], arms: Sequence[str]) -> None:
+    """Notes at each point for which arms no cheaper model is as accurate on the test images."""
+    for point in points:
+        point["on_front"] = []
+    for arm in arms:
+        known = [point for point in points if point[arm] and point[names.COST] is not None]
+        for place in pareto([(point[names.COST], point[arm]["mean"]) for point in known]):
+            known[place]["on_front"].append(arm)

@@ -56,7 +56,7 @@ def models(verdict: Mapping[str, Any]) -> list[Model]:
         Model(cells.label(cell["cell"]), arm, one["mean"], one)
         for cell in verdict["cells"]
         for arm in cells.ARMS
-        for one in [cell[arm], *cell.get("others", {}).get(arm, [])]
+        for one in [cell[arm]]
         if one
     ]
     teacher = verdict["teacher"]

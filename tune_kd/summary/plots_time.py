@@ -27,6 +27,31 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def with_finals(spent: object, trials: pd.DataFrame, finals: pd.DataFrame) -> object:
+    """The search's clock divided between trials and finals by the time that each of them trained.
+
+    Finals of one arm begin while other arms still search, so no moment on the clock parts the two.
+    """
+    if not isinstance(spent, Mapping) or finite(spent.get("search")) is None:
+        return spent
+    # A final that is the control of several cells stands in the table once for each, but was trained once.
+    key = [column for column in ("arm", "seed", "started", "mlflow_run_id") if column in finals]
+    once = finals.drop_duplicates(key) if "started" in key else finals
+    tried, retrained = _trained(trials), _trained(once)
+    if not tried or not retrained or "finals" in spent:
+        return spent
+    share = retrained / (tried + retrained)
+    parts = {"search": spent["search"] * (1 - share), "finals": spent["search"] * share}
+    return {
+        name: value for key, one in spent.items() for name, value in (parts if key == "search" else {key: one}).items()
+    }
+
+
+def _trained(table: pd.DataFrame) -> float:
+    """Seconds of training in a table."""
+    return sum(value or 0.0 for value in map(finite, table["seconds"])) if "seconds" in table else 0.0
+
+
 def phases(spent: object) -> Markup | None:
     """A bar a phase."""
     known = {str(key): finite(value) for key, value in spent.items()} if isinstance(spent, Mapping) else {}
@@ -46,7 +71,11 @@ def phases(spent: object) -> Markup | None:
         y += 40
     said = "; ".join(f"{phase}: {duration(seconds)}" for phase, seconds in found.items())
     drawing = svg.chart("phases", "Time on the clock by phase", said, svg.HALF, y, *body)
-    return svg.figure(drawing, "On the clock, by phase", f"Together {duration(total)}.")
+    return svg.figure(
+        drawing,
+        "On the clock, by phase",
+        f"Together {duration(total)}. What trials and finals trained side by side is divided by their training time.",
+    )
 
 
 def effort(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup | None:

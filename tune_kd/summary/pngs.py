@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from tune_kd.names import CONFIG_PREFIX, DISTILLED, SCRATCH
-from tune_kd.summary import cells, plots_cost, words
+from tune_kd.summary import cells, front, plots_cost, words
 from tune_kd.summary.plots_response import axes_of
 from tune_kd.summary.statistics import HELPS, HURTS
 from tune_kd.summary.svg import LOG_RATIO
@@ -28,6 +28,7 @@ MOST_PANELS: Final = 12
 def figures(verdict: Mapping[str, Any], trials: pd.DataFrame) -> dict[str, bytes]:
     """File name to image, for those figures that have data."""
     arms, keys = arms_of(verdict, trials), verdict["searched"]
+    verdict = front.by_point(verdict)
     drawn: dict[str, Figure | None] = {
         "gain.png": _gain(verdict),
         "accuracy.png": _accuracy(verdict),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tune_kd.names import DISTILLED, SCRATCH
-from tune_kd.summary import cells, words
+from tune_kd.summary import cells, front, words
 from tune_kd.summary.statistics import finite
 
 COLUMNS: Final = ("cell", "model", "published, %", "ours, %", f"ours {words.MINUS} published, points")
@@ -12,7 +12,7 @@ COLUMNS: Final = ("cell", "model", "published, %", "ours, %", f"ours {words.MINU
 
 def published_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
     """Column names and rows of text, or nothing where the study names no published figures."""
-    rows = [row for one in verdict.get("published") or [] for row in _beside(one, verdict)]
+    rows = [row for one in verdict.get("published") or [] if _has_figures(one) for row in _beside(one, verdict)]
     return (list(COLUMNS), rows) if rows else None
 
 
@@ -29,6 +29,11 @@ def read(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_row(row) for row in found]
 
 
+def _has_figures(one: Mapping[str, Any]) -> bool:
+    """Some sources report in words alone."""
+    return any(one[arm] is not None for arm in ("teacher", *cells.ARMS))
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     cell = row.get("cell")
     accuracies = ("teacher", SCRATCH, f"{SCRATCH}_sd", DISTILLED, f"{DISTILLED}_sd")
@@ -41,7 +46,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _beside(one: Mapping[str, Any], verdict: Mapping[str, Any]) -> Iterator[list[str]]:
-    ours = [cell for cell in verdict["cells"] if _matches(one["cell"], cell)]
+    ours = [cell for cell in front.by_point(verdict)["cells"] if _matches(one["cell"], cell)]
     if one["teacher"] is not None:
         yield _line("teacher", "teacher", one["teacher"], None, {"mean": words.teacher_accuracy(verdict)})
     for cell in ours or [{"cell": one["cell"], SCRATCH: None, DISTILLED: None, "gain": {"mean": None}}]:

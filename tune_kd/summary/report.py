@@ -10,9 +10,11 @@ import yaml
 from tune_kd.names import STUDY_FILE
 from tune_kd.summary import (
     cells,
+    front,
     plots_accuracy,
     plots_cost,
     plots_curves,
+    plots_front,
     plots_gain,
     plots_response,
     plots_time,
@@ -28,6 +30,7 @@ from tune_kd.summary.statistics import METHOD, NO_DIFFERENCE, finite
 
 SECTIONS: Final = {
     "verdict": "The verdict",
+    "front": "The front",
     "published": "Beside the published figures",
     "accuracy": "Accuracy",
     "settings": "Which settings",
@@ -37,6 +40,10 @@ SECTIONS: Final = {
     "time": "Where the time went",
     "run": "What was run",
 }
+FRONT: Final = (
+    "The study has two objectives, so each cell has a front instead of one winner: the models of which none is both "
+    "cheaper and more accurate. Every model on the front of one arm was retrained in both, so that the two compare."
+)
 RESPONSE: Final = (
     "Each dot is a trial, shaded by its best validation accuracy. Small dots were stopped early, so they had less time "
     "to learn. The ring is the trial whose settings went to the finals."
@@ -54,17 +61,19 @@ MOST_ANSWERS: Final = 12
 
 def report(results: Results, verdict: Mapping[str, Any]) -> str:
     """The whole page."""
+    each = front.by_point(verdict)
     parts = {
-        "verdict": _verdict(verdict),
-        "published": _published(verdict),
-        "accuracy": _accuracy(verdict),
-        "settings": _settings(verdict, results),
+        "verdict": _verdict(each),
+        "front": section("front", SECTIONS["front"], FRONT, grid("two", plots_front.fronts(verdict))),
+        "published": _published(each),
+        "accuracy": _accuracy(each),
+        "settings": _settings(each, results),
         "curves": _curves(verdict, results),
-        "cost": _cost(verdict),
+        "cost": _cost(each),
         "classes": section(
-            "classes", SECTIONS["classes"], "Which classes gain and which lose.", tables.class_table(verdict)
+            "classes", SECTIONS["classes"], "Which classes gain and which lose.", tables.class_table(each)
         ),
-        "time": _time(verdict, results.trials),
+        "time": _time(verdict, results.trials, results.finals),
         "run": _run(verdict, results.study),
     }
     links = el(
@@ -91,8 +100,8 @@ def _header(verdict: Mapping[str, Any], study: Mapping[str, Any], links: Markup)
         el("p", f"tune_kd, study “{verdict['study']}”{when}", class_="eyebrow"),
         el("h1", words.question(verdict, study)),
         el("p", words.headline(verdict), class_="lead"),
-        *_answers(verdict["cells"]),
-        _numbers(verdict),
+        *_answers(front.by_point(verdict)["cells"]),
+        _numbers(front.by_point(verdict)),
         links,
     )
 
@@ -190,8 +199,9 @@ def _cost(verdict: Mapping[str, Any]) -> Markup:
     return section("cost", SECTIONS["cost"], "", grid("two", plots_cost.fronts(verdict)), tables.cost_table(verdict))
 
 
-def _time(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup:
-    charts = [plots_time.phases(verdict["facts"].get("phases")), plots_time.effort(verdict, trials)]
+def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame) -> Markup:
+    phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
+    charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
     drawn = grid("two", [chart for chart in charts if chart])
     return section("time", SECTIONS["time"], _saved(verdict, trials), drawn, tables.effort_table(verdict, trials))
 

@@ -76,7 +76,7 @@ font-size:14px;font-weight:500;background:var(--neither)}
 .numbers dt{color:var(--soft);font-size:14px}
 .numbers dd{margin:0;font-size:21px;font-weight:600;line-height:1.3}
 .numbers small{display:block;font-size:13px;font-weight:400;color:var(--soft)}
-.two,.many{display:grid;gap:20px;margin-top:20px}
+.two,.many{display:grid;gap:20px;margin-top:20px;align-items:start}
 .two{grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr))}
 .many{grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 18px 14px;
@@ -148,6 +148,8 @@ svg .big{font-size:19px;font-weight:600}
 .trial{stroke:var(--card)}.trial.part{stroke:var(--none)}
 .ring{fill:none;stroke:var(--ink);stroke-width:1.6}
 .front{fill:none;stroke:var(--none);stroke-width:1.5}
+.pareto{fill:none;stroke:var(--c);stroke-width:1.6;opacity:.55}
+.spread{stroke:var(--c);stroke-width:2;stroke-linecap:round}
 .m4{--t:var(--m4)}.m3{--t:var(--m3)}.m2{--t:var(--m2)}.m1{--t:var(--m1)}.d0{--t:var(--d0)}
 .d1{--t:var(--d1)}.d2{--t:var(--d2)}.d3{--t:var(--d3)}.d4{--t:var(--d4)}
 .tile{fill:var(--t);background:var(--t);color:var(--on-mid)}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tune_kd import names
 from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH
-from tune_kd.summary import arms, cells, published, svg, words
+from tune_kd.summary import arms, cells, front, published, svg, words
 from tune_kd.summary.markup import Markup, el, join, safe
 from tune_kd.summary.plots_cost import models, on_front
 from tune_kd.summary.plots_gain import KINDS, SIGNS, shade
@@ -47,11 +47,15 @@ def arm_name(arm: str) -> Markup:
 def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     """The answer in numbers, a row a cell."""
     teacher = words.percent(words.teacher_accuracy(verdict))
-    columns = ["cell", "teacher", "scratch", "distilled", "gain [95 % interval]", "p", "verdict", "chosen settings"]
+    unit = front.cost_of(verdict)
+    cost = [f"{unit[0]}, {unit[1]}"] if unit else []
+    # A front's table needs the room, and the teacher is the same everywhere.
+    measured = [*([] if unit else ["teacher"]), "scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
+    columns = ["cell and student" if unit else "cell", *cost, *measured, "chosen settings"]
     rows = [
         [
             cells.label(cell["cell"]),
-            teacher,
+            words.price(cell) if unit else teacher,
             words.spread(cell[SCRATCH]),
             words.spread(cell[DISTILLED]),
             el("strong", words.interval(cell["gain"])),
@@ -61,14 +65,13 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
         ]
         for cell in verdict["cells"]
     ]
-    caption = (
-        "Test accuracy in %, mean ± standard deviation over the repeats; gain in points; p corrected over cells (Holm)"
-    )
+    caption = "Test accuracy in %, mean ± standard deviation over the repeats; gain in points; p corrected (Holm)"
     return table(caption, columns, rows, class_="stack verdict")
 
 
 def _chosen(cell: Mapping[str, Any], keys: Sequence[str]) -> Markup:
-    found = [(arm, cells.settings(cell[arm]["config"], keys)) for arm in cells.ARMS if cell[arm]]
+    others = [key for key in keys if key not in cell["cell"]]
+    found = [(arm, cells.settings(cell[arm]["config"], others)) for arm in cells.ARMS if cell[arm]]
     pieces = [(arm, [el("span", piece, class_="whole") for piece in said.split(", ")]) for arm, said in found]
     return join([el("div", arm_name(arm), " ", join(whole, ", ") if whole else words.DASH) for arm, whole in pieces])
 
@@ -127,11 +130,11 @@ def cost_table(verdict: Mapping[str, Any]) -> Markup | None:
     stars = {id(model): side for side in (names.SIZE_MB, names.LATENCY_1_MS) for model in on_front(found, side)}
     rows = []
     for model in found:
-        measured, front = model.measured, "★" if id(model) in stars else ""
+        measured, star = model.measured, "★" if id(model) in stars else ""
         numbers = (_amount(measured.get(key)) for key in keys)
         ratio = measured.get(arms.EFFICIENCY) or arms.efficiency(model.accuracy, measured.get(names.LATENCY_1_MS))
         kind = arm_name(model.arm)
-        rows.append([model.where, kind, words.percent(model.accuracy), *numbers, _amount(ratio), front])
+        rows.append([model.where, kind, words.percent(model.accuracy), *numbers, _amount(ratio), star])
     columns = ["model", "arm", "test accuracy, %", *(wanted[key] for key in keys), "points per ms", "front"]
     return table("What the models cost: median latencies, one thread, warmed up; ★ is on a Pareto front", columns, rows)
 

@@ -50,7 +50,8 @@ def curve_of(row: Row) -> list[tuple[int, float]]:
 
 def is_chosen(cell: Mapping[str, Any], arm: str, row: Row) -> bool:
     """Whether this trial's settings went to the finals."""
-    return bool(cell[arm]) and cell[arm]["trial"] is not None and cell[arm]["trial"] == cells.plain(row.get("number"))
+    chosen = [point[arm]["trial"] for point in cell.get("front") or [cell] if point[arm]]
+    return cells.plain(row.get("number")) in [number for number in chosen if number is not None]
 
 
 def tip(row: Row, arm: str, keys: Sequence[str]) -> str:

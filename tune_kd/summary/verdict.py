@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH, TEST_ACCURACY
-from tune_kd.summary import arms, cells, published, statistics
+from tune_kd.names import COMPLETE, CONFIG_PREFIX, COST, DISTILLED, FAIL, PRUNED, SCRATCH, TEST_ACCURACY, VAL_ACCURACY
+from tune_kd.summary import arms, cells, front, published, statistics
 from tune_kd.summary.statistics import Gain
 
 Verdict = dict[str, Any]
@@ -25,16 +25,19 @@ def judge(
     control = bool(study["control"]) if "control" in study else _has_control(trials, finals)
     finals = arms.share_latencies(finals)
     step = statistics.resolution(_accuracies(finals))
-    found = [_compare(cell, trials, finals, step, control) for cell in cells.cells(study, trials, finals)]
-    for cell, corrected in zip(found, statistics.holm([cell["gain"]["p_uncorrected"] for cell in found]), strict=True):
-        gain = cell["gain"]
-        gain["p"] = corrected
-        cell["word"] = statistics.word(gain["low"], gain["high"], corrected)
+    objectives = [str(one) for one in study.get("objectives") or ["accuracy"]]
+    judge_cell = _compare if len(objectives) < 2 else _front
+    found = [judge_cell(cell, trials, finals, step, control) for cell in cells.cells(study, trials, finals)]
+    _settle([point for cell in found for point in cell.get("front") or [cell]])
+    for cell in found:
+        if cell.get("front"):
+            cell |= _foremost(cell["front"])
     return {
         "study": str(study.get("study") or "study"),
         "question": cells.plain(study.get("question")),
         "teacher": cells.plain(teacher),
         "control": control,
+        "objectives": objectives,
         "cells": found,
         "counts": _counts(trials),
         "searched": cells.searched(study, trials),
@@ -59,17 +62,48 @@ def _compare(
 ) -> dict[str, Any]:
     """One cell without its corrected p and word, which need the other cells."""
     best: dict[str, dict[str, Any] | None] = {}
-    fronts: dict[str, list[dict[str, Any]]] = {}
     for arm in cells.ARMS:
         tried = cells.rows(trials, cell, arm)
         groups = arms.candidates(cells.rows(finals, cell, arm), arm)
-        summaries = [arms.summarise(config, group, tried) for config, group in groups]
-        best[arm] = summaries[0] if summaries else None
-        fronts[arm] = summaries[1:]
+        best[arm] = arms.summarise(*groups[0], tried) if groups else None
     gain = _gain(best[SCRATCH], best[DISTILLED], step, control)
-    found: dict[str, Any] = {"cell": cells.plain(cell), **best, "gain": _numbers(gain), "word": ""}
-    others = {arm: rest for arm, rest in fronts.items() if rest}
-    return found | ({"others": others} if others else {})
+    return {"cell": cells.plain(cell), **best, "gain": _numbers(gain), "word": ""}
+
+
+def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: float, control: bool) -> dict[str, Any]:
+    """One cell of a search with two objectives: both arms at every model of their fronts, cheapest first."""
+    tested = cells.rows(finals, cell, DISTILLED)
+    if tested.empty:
+        tested = cells.rows(finals, cell, SCRATCH)
+    column = CONFIG_PREFIX + front.MODEL
+    # A scratch arm that serves several cells has models that only another cell's distilled arm asked for.
+    models = dict.fromkeys(tested[column]) if column in tested else {}
+    points = []
+    for model in models:
+        at = cell | {front.MODEL: model}
+        cost = statistics.finite(tested[tested[column] == model].iloc[0].get(COST))
+        point = _compare(at, trials, finals, step, control) | {"model": str(model), COST: cost}
+        points.append({key: point[key] for key in ("model", COST, *cells.ARMS, "gain", "word")})
+    points.sort(key=lambda point: (point[COST] is None, point[COST], point["model"]))
+    front.mark(points, cells.ARMS)
+    return _compare(cell, trials, finals, step, control) | {"front": points}
+
+
+def _settle(found: Sequence[dict[str, Any]]) -> None:
+    """Corrects p over all comparisons of the study, and gives each its word."""
+    for one, corrected in zip(found, statistics.holm([one["gain"]["p_uncorrected"] for one in found]), strict=True):
+        one["gain"]["p"] = corrected
+        one["word"] = statistics.word(one["gain"]["low"], one["gain"]["high"], corrected)
+
+
+def _foremost(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What stands for the whole cell: both arms at the model that is most accurate on validation images."""
+
+    def accuracy(point: Mapping[str, Any]) -> float:
+        return max(point[arm][VAL_ACCURACY] or 0.0 for arm in cells.ARMS if point[arm])
+
+    best = max(points, key=accuracy)
+    return {key: best[key] for key in (*cells.ARMS, "gain", "word")}
 
 
 def _gain(scratch: Mapping[str, Any] | None, distilled: Mapping[str, Any] | None, step: float, control: bool) -> Gain:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tune_kd.names import DISTILLED, SCRATCH, TEST_ACCURACY
-from tune_kd.summary import cells
+from tune_kd.names import COST, DISTILLED, SCRATCH, TEST_ACCURACY
+from tune_kd.summary import cells, front, svg
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
@@ -79,13 +79,15 @@ def sentences(verdict: Mapping[str, Any]) -> list[str]:
     said = {HELPS: "distillation helps", HURTS: "distillation hurts"}
     return [
         f"{cells.label(cell['cell'])}: {said.get(cell['word'], cell['word'])}: {answer(cell)}"
-        for cell in verdict["cells"]
+        for cell in front.by_point(verdict)["cells"]
     ]
 
 
 def headline(verdict: Mapping[str, Any]) -> str:
     """The whole answer in one sentence."""
-    found = [cell["word"] for cell in verdict["cells"]]
+    shown = front.by_point(verdict)["cells"]
+    found = [cell["word"] for cell in shown]
+    at, where = ("at", "points of the front") if front.cost_of(verdict) else ("in", "cells")
     if not any(cell[arm] for cell in verdict["cells"] for arm in cells.ARMS):
         return "There is no answer yet: no configuration has been retrained and tested."
     if not verdict["control"]:
@@ -96,11 +98,11 @@ def headline(verdict: Mapping[str, Any]) -> str:
         )
     helps, hurts, neither = (found.count(one) for one in (HELPS, HURTS, NO_DIFFERENCE))
     if neither == len(found):
-        return f"No difference was shown in any of {len(found)} cells."
-    parts = [f"helps in {helps}" if helps else "", f"hurts in {hurts}" if hurts else ""]
+        return f"No difference was shown {at} any of {len(found)} {where}."
+    parts = [f"helps {at} {helps}" if helps else "", f"hurts {at} {hurts}" if hurts else ""]
     said = " and ".join(part for part in parts if part)
-    rest = f"; no difference was shown in {neither}" if neither else ""
-    return f"Distillation {said} of {len(found)} cells{rest}."
+    rest = f"; no difference was shown {at} {neither}" if neither else ""
+    return f"Distillation {said} of {len(found)} {where}{rest}."
 
 
 def question(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> str:
@@ -114,10 +116,19 @@ def question(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> str:
 
 def terminal_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Column names and rows of text, for whoever prints them."""
-    keys = list(verdict["cells"][0]["cell"]) if verdict["cells"] else []
-    columns = [*(cells.name(key) for key in keys), "teacher %", "scratch %", "distilled %", "gain, points", "p", "word"]
+    shown = front.by_point(verdict)["cells"]
+    keys = list(dict.fromkeys(key for cell in shown for key in cell["cell"]))
+    unit = front.cost_of(verdict)
+    names = [*(cells.name(key) for key in keys), *([unit[1]] if unit else [])]
+    columns = [*names, "teacher %", "scratch %", "distilled %", "gain, points", "p", "word"]
     teacher = percent(teacher_accuracy(verdict))
-    return columns, [[*_levels(cell, keys), teacher, *_row(cell)] for cell in verdict["cells"]]
+    return columns, [[*_levels(cell, keys), *([price(cell)] if unit else []), teacher, *_row(cell)] for cell in shown]
+
+
+def price(cell: Mapping[str, Any]) -> str:
+    """What the student of a front's point costs, in the second objective's unit."""
+    cost = finite(cell.get(COST))
+    return DASH if cost is None else svg.number(float(f"{cost:.3g}"))
 
 
 def _levels(cell: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
@@ -126,4 +137,6 @@ def _levels(cell: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
 
 def _row(cell: Mapping[str, Any]) -> list[str]:
     gain = cell["gain"]
-    return [spread(cell[SCRATCH]), spread(cell[DISTILLED]), interval(gain), p_value(gain["p"]), str(cell["word"])]
+    # In a narrow terminal the interval goes to the next line as a whole.
+    between = interval(gain).replace(", ", ",\N{NO-BREAK SPACE}")
+    return [spread(cell[SCRATCH]), spread(cell[DISTILLED]), between, p_value(gain["p"]), str(cell["word"])]

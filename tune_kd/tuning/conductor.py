@@ -9,16 +9,18 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tune_kd import names
+from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
+from tune_kd.space.study import front_models
 from tune_kd.tracking import TrialState
 from tune_kd.tuning.audience import Audience
 from tune_kd.tuning.ladder import GoOn, Ladder
-from tune_kd.tuning.ledger import ATTEMPTS, RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
 
 MOST_ATTEMPTS = 3
 """A training whose process dies this often without a report between is given up."""
@@ -29,6 +31,7 @@ MOST_UNSTORED = 10
 """A training that so often in a row cannot use the storage ends the search: it is not the training that is at fault."""
 
 OK, DIVERGED, FAILED, OUT_OF_TIME, NOT_STORED = "ok", "diverged", "failed", "out of time", "not stored"
+GPU_FULL, HOST_FULL = "out of memory", "out of memory on the host"
 OUTCOME, MESSAGE = "outcome", "message"
 
 
@@ -40,6 +43,8 @@ class Leg:
     until: int
     reported: int
     deadline: float
+    factor: float = 1
+    """How many times its usual share it gets."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +57,21 @@ class FinalToDo:
 
 
 class Conductor:
-    """`ready` says whether an arm may be trained yet: one that distils waits for its teacher."""
+    """`taught` says whether the teacher is there; until then only what needs none is trained."""
 
     def __init__(
         self,
         plan: Plan,
         ledger: Ledger,
         audience: Audience,
-        ready: Callable[[Arm], bool] = lambda arm: True,
+        taught: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._audience = audience
         self._clock = clock
-        self._ready = ready
+        self._taught = taught
         self._ladders: dict[int, Ladder] = {arm.number: ledger.ladder(arm) for arm in plan.arms}
         self._begun = clock()
         self._spent = self._noted = ledger.spent
@@ -78,7 +83,7 @@ class Conductor:
         self._unstored: Counter[int] = Counter()
         self.unstored: Counter[str] = Counter()
         """Why legs could not use the storage, and how often."""
-        self.stopped = ""
+        self.stopped: TuneKDError | None = None
         """Why the search cannot go on, once it cannot."""
         for arm in plan.arms:
             for entry, trial in list(ledger.entries(arm)):
@@ -91,6 +96,20 @@ class Conductor:
         """Legs under way."""
         return len(self._live)
 
+    @property
+    def could_run(self) -> int:
+        """Legs that could be under way with room without end: those that are, trials not yet asked for, and finals."""
+        return self.live + sum(self._not_begun(arm) for arm in self._plan.arms)
+
+    def _not_begun(self, arm: Arm) -> int:
+        if arm.number in self._finals:
+            return len(self._finals[arm.number])
+        ladder = self._ladders[arm.number]
+        return 0 if ladder.closing or not self._may_train(arm) else max(0, ladder.trials - len(ladder.epochs))
+
+    def _may_train(self, arm: Arm) -> bool:
+        return self._taught() or arm.name == names.SCRATCH
+
     # What to train next.
 
     def next(self) -> Leg | Literal["wait", "done"]:
@@ -98,20 +117,27 @@ class Conductor:
         if self._clock() > self._deadline:
             for ladder in self._ladders.values():
                 ladder.closing = True
-        steps = {arm.number: self._ladders[arm.number].next() for arm in self._plan.arms if self._ready(arm)}
+        arms = [arm for arm in self._plan.arms if self._may_train(arm)]
+        steps = {arm.number: self._ladders[arm.number].next() for arm in arms}
         onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
             number = max(onward, key=lambda number: (onward[number].rung, -number))
             return self._go_on(self._plan.arms[number], onward[number])
-        fresh = [arm for arm in self._plan.arms if steps.get(arm.number) == "new"]
+        fresh = [arm for arm in arms if steps[arm.number] == "new"]
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
-        for arm in self._plan.arms:
-            if steps.get(arm.number) == "done":
+        # Every final is compared with the teacher.
+        for arm in arms if self._taught() else ():
+            if steps[arm.number] == "done" and self._front_known(arm, steps):
                 leg = self._next_final(arm)
                 if leg:
                     return leg
-        return "wait" if self._live or len(steps) < len(self._plan.arms) else "done"
+        return "wait" if self._live or not self._taught() else "done"
+
+    def _front_known(self, arm: Arm, steps: Mapping[int, object]) -> bool:
+        """With two objectives the finals of an arm depend on its rivals' fronts, which must be done as well."""
+        front = front_models(self._plan.study)
+        return not front or all(steps.get(rival.number) == "done" for rival in self._plan.rivals(arm))
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
         reported = self._ladders[arm.number].epochs[step.number]
@@ -125,6 +151,7 @@ class Conductor:
         return self._start(Leg(entry, ladder.rungs[0], 0, self._deadline))
 
     def _start(self, leg: Leg) -> Leg:
+        leg = replace(leg, factor=self._ledger.record(leg.entry).user_attrs.get(FACTOR, 1))
         self._live[leg.entry.id] = leg
         if not leg.entry.final:
             self._ladders[leg.entry.arm.number].live.add(leg.entry.number)
@@ -145,15 +172,14 @@ class Conductor:
         return self._start(Leg(entry, self._plan.study.budget.epochs, reported, math.inf))
 
     def _finals_to_do(self, arm: Arm) -> Iterator[FinalToDo]:
-        best = self._ledger.best(arm)
-        if best is None:
-            return
-        known = list(self._ledger.finals(arm))
-        for repeat, (entry, trial) in enumerate(known):
-            if not trial.state.is_finished():
-                yield FinalToDo(entry.config, repeat, entry)
-        for repeat in range(len(known), self._plan.study.budget.repeats):
-            yield FinalToDo(best[0].config, repeat)
+        begun = list(self._ledger.finals(arm))
+        for config in self._ledger.chosen(arm):
+            known = [(entry, trial) for entry, trial in begun if entry.config == config]
+            for repeat, (entry, trial) in enumerate(known):
+                if not trial.state.is_finished():
+                    yield FinalToDo(config, repeat, entry)
+            for repeat in range(len(known), self._plan.study.budget.repeats):
+                yield FinalToDo(config, repeat)
 
     # What became of it.
 
@@ -177,24 +203,33 @@ class Conductor:
             self._finish(entry, names.PRUNED, "the time was up")
         elif results[OUTCOME] == NOT_STORED:
             self._not_stored(entry, results[MESSAGE])
+        elif results[OUTCOME] == GPU_FULL and leg.factor == 1:
+            # No fault of its settings, so the sampler hears nothing of it: it goes on from its checkpoint.
+            self._ledger.note(entry, FACTOR, 2)
+            self._stands(entry)
+        elif results[OUTCOME] == HOST_FULL:
+            self._gone(entry, f" ({results[MESSAGE]})")
         else:
             self._finish(entry, names.FAIL, results[MESSAGE])
 
-    def died(self, leg: Leg) -> None:
+    def died(self, leg: Leg, cause: str = "") -> None:
         """The leg's process went away; the next leg goes on from its checkpoint, unless that keeps happening."""
         self._put_down(leg)
-        record = self._ledger.record(leg.entry)
+        self._gone(leg.entry, f" ({cause})" if cause else "")
+
+    def _gone(self, entry: Entry, cause: str) -> None:
+        record = self._ledger.record(entry)
         epochs = len(record.intermediate_values)
         deaths, at = record.user_attrs.get(ATTEMPTS, (0, epochs))
         deaths = deaths + 1 if at == epochs else 1
-        self._ledger.note(leg.entry, ATTEMPTS, (deaths, epochs))
+        self._ledger.note(entry, ATTEMPTS, (deaths, epochs))
         if deaths >= MOST_ATTEMPTS:
-            self._finish(leg.entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}")
+            self._finish(entry, names.FAIL, f"its process died {deaths} times in a row after epoch {epochs}{cause}")
         else:
-            self._take_up_again(leg.entry)
+            self._stands(entry)
 
-    def _take_up_again(self, entry: Entry) -> None:
-        """In another leg, which goes on from the checkpoint."""
+    def _stands(self, entry: Entry) -> None:
+        """A training put down before its leg was done: another leg takes it up, unless its last epoch was reported."""
         if entry.final:
             self._finals[entry.arm.number].appendleft(FinalToDo(entry.config, 0, entry))
         else:
@@ -205,8 +240,8 @@ class Conductor:
         self.unstored[reason] += 1
         self._unstored[entry.id] += 1
         if self._unstored[entry.id] == MOST_UNSTORED:
-            self.stopped = reason
-        self._take_up_again(entry)
+            self.stopped = TuneKDError(f"{reason}. Everything so far is kept; mend it and go on with --resume.")
+        self._stands(entry)
 
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry

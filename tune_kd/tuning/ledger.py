@@ -8,7 +8,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,18 @@ from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import Study, grid_points, searched_keys, suggest
+from tune_kd.space.study import Study, front_models, grid_points, searched_keys, suggest
 from tune_kd.training import derive
+from tune_kd.tuning.front_ladder import FrontLadder
 from tune_kd.tuning.ladder import Ladder
 from tune_kd.tuning.ledger_file import LedgerFile
-from tune_kd.tuning.sampling import sampler
+from tune_kd.tuning.objectives import front
+from tune_kd.tuning.sampling import front_sampler, sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
-REASON = names.STOP_REASON
+REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
+COSTS, MODEL = "costs", "student.model"
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,12 @@ class Entry:
 
     @property
     def saved(self) -> str:
-        """Its checkpoint in the storage. What is trained is part of the name: a search that goes on from an older copy
-        of its ledger may give the number to another configuration, which must not find this one's weights."""
+        """Its checkpoint in the storage.
+
+        What is trained is part of the name. A search that goes on elsewhere begins with a copy of its ledger that is
+        some seconds old, but with all checkpoints: it may give a number out again, with another configuration, which
+        must not go on from those weights.
+        """
         trained = json.dumps([self.arm.key, self.config, self.seed], sort_keys=True)
         return f"{names.CHECKPOINT_DIR}/{self.key}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}.pt"
 
@@ -71,6 +78,10 @@ class Ledger:
         for arm, study in zip(plan.arms, self._arms, strict=True):
             self._queue_settings(arm, study)
         self._asked = [sum(1 for _ in self.entries(arm)) for arm in plan.arms]
+        self._prices: dict[str, float] = dict(self._finals.user_attrs.get(COSTS, {}))
+        self._costs: list[dict[int, float]] = [
+            {entry.number: self.cost(entry.config[MODEL]) or 0.0 for entry, _ in self.entries(arm)} for arm in plan.arms
+        ]
 
     def _open(self, name: str, attributes: Mapping[str, Any]) -> optuna.Study:
         """The Optuna study of that name, made with its attributes where the ledger is new."""
@@ -93,7 +104,7 @@ class Ledger:
                     study.enqueue_trial(trial.system_attrs["fixed_params"])
 
     def _queue_settings(self, arm: Arm, study: optuna.Study) -> None:
-        """What is tried before Optuna is asked: the study's published settings, then the points of its grid."""
+        """What is tried before Optuna is asked: published settings, the points of the grid, each model of a front."""
         own = self._plan.study
         searched = searched_keys(own, arm.name)
         first = [{key: value for key, value in point.items() if key in searched} for point in own.first]
@@ -102,6 +113,8 @@ class Ledger:
             # Published settings that differ only in how they distil are one setting to the scratch arm.
             if point and point not in points:
                 points.append(dict(point))
+        tried = {point.get(MODEL) for point in points[: own.budget.trials]}
+        points += [{MODEL: model} for model in front_models(own) if model not in tried]
         known = len(study.get_trials(deepcopy=False))
         for point in points[known : own.budget.trials]:
             study.enqueue_trial(point)
@@ -122,6 +135,16 @@ class Ledger:
                 f"{known}). Put the teacher's file back, or begin a new search with another --name."
             )
 
+    def know_costs(self, measure: Callable[[], Mapping[str, float]]) -> None:
+        """What each student's model costs: measured once, since a latency is never the same twice."""
+        if not self._prices:
+            self._prices = dict(measure())
+            self._finals.set_user_attr(COSTS, self._prices)
+
+    def cost(self, model: str) -> float | None:
+        """Nothing where the search has one objective."""
+        return self._prices.get(model)
+
     @property
     def spent(self) -> float:
         """Seconds of a limited search that are used up."""
@@ -138,9 +161,13 @@ class Ledger:
         budget = self._plan.study.budget
         # Of the arm and of the trial's place in it alone: what other arms do meanwhile must not show in the results.
         seed = derive(self._plan.study.seed, arm.key, self._asked[arm.number]) % 2**31
-        study.sampler = sampler(budget.sampler, seed, budget.trials)
+        models = front_models(self._plan.study)
+        costs = self._costs[arm.number]
+        asked = (budget.sampler, seed, budget.trials)
+        study.sampler = front_sampler(*asked, costs, len(models)) if models else sampler(*asked)
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
+        costs[trial.number] = self.cost(config[MODEL]) or 0.0
         trial.set_user_attr(NUMBER, sum(self._asked))
         trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
@@ -190,9 +217,9 @@ class Ledger:
 
     def finals(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
         """The arm's finals. A search that was extended may have found a better configuration since some of them."""
-        best = self.best(arm)
+        chosen = self.chosen(arm)
         for entry, trial in self.all_finals():
-            if best is not None and entry.arm == arm and entry.config == best[0].config:
+            if entry.arm == arm and entry.config in chosen:
                 yield entry, trial
 
     def all_finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
@@ -204,9 +231,8 @@ class Ledger:
         """Where the arm stands, rebuilt from its reports in the order in which they can have come."""
         study = self._plan.study
         budget = study.budget
-        ladder = Ladder(
-            study.rungs(), budget.reduction, budget.trials, study.complete(), budget.early_stopping == "stop"
-        )
+        known = (study.rungs(), budget.reduction, budget.trials, study.complete(), budget.early_stopping == "stop")
+        ladder = FrontLadder(*known, costs=self._costs[arm.number]) if front_models(study) else Ladder(*known)
         for entry, trial in self.entries(arm):
             ladder.asked(entry.number)
             for epoch, value in sorted(trial.intermediate_values.items()):
@@ -215,13 +241,36 @@ class Ledger:
                 ladder.finished(entry.number)
         return ladder
 
-    def best(self, arm: Arm) -> tuple[Entry, FrozenTrial] | None:
-        """The configuration that goes to the finals: trained furthest, then the best on validation images."""
+    def best(self, arm: Arm, model: str | None = None) -> tuple[Entry, FrozenTrial] | None:
+        """The configuration that trained furthest, of those the best on validation images; of one model, if named."""
         reported = [(entry, trial) for entry, trial in self.entries(arm) if trial.intermediate_values]
-        usable = [(entry, trial) for entry, trial in reported if trial.state != TrialState.FAIL]
+        usable = [
+            (entry, trial)
+            for entry, trial in reported
+            if trial.state != TrialState.FAIL and model in (None, entry.config[MODEL])
+        ]
         if not usable:
             return None
         return max(usable, key=lambda pair: (max(pair[1].intermediate_values), best_value(pair[1]), -pair[0].number))
+
+    def chosen(self, arm: Arm) -> list[TrialConfig]:
+        """The configurations that go to the finals: the best one, or with two objectives one for each front model.
+
+        Those of its rivals' fronts too: a gain needs both arms at the same model.
+        """
+        if not front_models(self._plan.study):
+            best = self.best(arm)
+            return [best[0].config] if best else []
+        wanted = dict.fromkeys(model for one in (arm, *self._plan.rivals(arm)) for model in self._front(one))
+        found = [self.best(arm, model) for model in wanted]
+        return [best[0].config for best in found if best]
+
+    def _front(self, arm: Arm) -> list[str]:
+        """The models that no other beats in cost and accuracy, each at its best configuration, cheapest first."""
+        models = front_models(self._plan.study)
+        best = {place: self.best(arm, model) for place, model in enumerate(models)}
+        points = {place: (self.cost(models[place]) or 0.0, best_value(pair[1])) for place, pair in best.items() if pair}
+        return [models[place] for place in front(points)]
 
     def hopeless(self) -> Counter[tuple[str, str]]:
         """Arms of which every trial failed, and how often for which reason."""

@@ -3,11 +3,11 @@
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 # Read by ray.tune when it is imported. Files per trial, snapshots of Tune's state and its own Ctrl-C are not wanted:
 # the ledger has everything, and nothing is to wait for a disk.
@@ -18,20 +18,27 @@ os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 # How many trials may wait for a process: the searcher hands out no more than there are slots.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
+# How long a process may take to clear up after a trial before it is thrown away instead of being used again.
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
+from tune_kd.cluster.address import silence
 from tune_kd.errors import InputError, TuneKDError
-from tune_kd.space.schema import Resources
+from tune_kd.preparation import Prepared, levels
+from tune_kd.space.study import Study
+from tune_kd.tuning import gauge, memory
 from tune_kd.tuning.conductor import Conductor
-from tune_kd.tuning.resources import Share, Slots, share, slots
-from tune_kd.tuning.searcher import LegSearcher, Stopped
+from tune_kd.tuning.nodes import Nodes, Slots, Wishes, read
+from tune_kd.tuning.resources import Share, Shares, fixed, slots
+from tune_kd.tuning.searcher import Floor, Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
-CONNECT_SECONDS = 5.0
+__all__ = ["Interrupted", "alone", "conduct", "connect", "disconnect", "drive", "fitting_shares", "slots_now"]
 
 
 def connect(address: str | None) -> None:
@@ -58,10 +65,8 @@ def _check_answers(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # 'auto' and the like, which Ray looks up by itself
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
+    if reason := silence(host, int(port)):
+        raise _unreachable(address, reason)
 
 
 def _unreachable(address: str, reason: str) -> InputError:
@@ -75,50 +80,142 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def fitting_share(wanted: Resources) -> Share:
-    """What each trial takes; refused where no machine has room for one."""
-    each = share(wanted)
-    if slots(each) == 0:
-        has = {key: value for key, value in ray.cluster_resources().items() if key in ("CPU", "GPU")}
-        raise InputError(
-            f"resources: no machine of this Ray has room for a trial with {each.request()}. It has {has} in all. "
-            "Ask for less with --set resources.cpu=… or resources.gpu=…, or give the --address of a larger one."
-        )
-    return each
+def fitting_shares(study: Study, prepared: Prepared, say: Callable[[str], None]) -> Shares:
+    """What each student's trainings take; refused where no machine has room for one."""
+    nodes = read()
+    wanted = study.resources
+    students = [str(name) for name in levels(study, "student.model")]
+    if not any(node.gpus for node in nodes):
+        if wanted.gpu not in ("auto", 0):
+            raise InputError(
+                f"resources.gpu is {wanted.gpu}, but Ray sees no GPU here. Use --set resources.gpu=auto to train on "
+                "the CPU where there is none, or give the address of a cluster that has one."
+            )
+        shares = fixed(students, wanted.cpu, 0.0)
+    elif wanted.gpu == "auto":
+        shares = gauge.shares(study, prepared, students, nodes, say)
+    else:
+        shares = fixed(students, wanted.cpu, float(wanted.gpu))
+    shares.check(nodes)
+    return shares
 
 
 class InOrder(FIFOScheduler):
-    """Leaves it to Tune's queue which trial starts.
+    """Leaves it to Tune's queue which trial starts, and tells the searcher of trials that are gone.
 
     The stock scheduler gives a process that has become free to a trial whose own process is still starting, and Tune
     then throws that one away. A leg is shorter than a start, so it would go on like this for ever, on one process.
     """
 
+    def __init__(self, searcher: LegSearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        return None
+        # A process that could not be made ready for its next trial is one of which Tune tells nobody.
+        for trial in [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.ERROR]:
+            self._searcher.died(trial.trial_id)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tune tells only here why, and in a file that it adds to."""
+        try:
+            last = Path(trial.error_file).read_text(errors="replace").rpartition("Failure #")[2]
+        except (OSError, TypeError):
+            last = ""
+        self._searcher.died(trial.trial_id, memory.cause_of_death(last))
 
 
-def conduct(conductor: Conductor, material: Material, each: Share, interrupted: Callable[[], bool]) -> None:
-    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough."""
+class TeacherSeen(Protocol):
+    """What the search needs to know of its teacher."""
+
+    @property
+    def reference(self) -> ray.ObjectRef[Any] | None:
+        """None as long as it is being made."""
+
+    def takes(self) -> Share | None:
+        """What of the machines it takes until then."""
+
+
+class Started(tune.Callback):
+    """Tells the searcher of trials that have their process."""
+
+    def __init__(self, searcher: LegSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._searcher.started(trial.trial_id)
+
+
+def slots_now(shares: Shares) -> int:
+    return slots(read(), shares.smallest)
+
+
+def alone(there: int, live: int, more: bool) -> int:
+    """The slots of a search that shares its Ray with no other: all there are."""
+    return there
+
+
+def conduct(
+    conductor: Conductor,
+    material: Material,
+    shares: Shares,
+    teacher: TeacherSeen,
+    interrupted: Callable[[], bool],
+    may_use: Callable[[int, int, bool], int] = alone,
+) -> None:
+    """Returns when every leg is trained; raises `Interrupted` as soon as the user has had enough.
+
+    `may_use` says how many of the slots are this search's, from how many there are, how many of its legs are under way,
+    and whether it may have more.
+    """
+    trial = partial(_trial, material=ray.put(material))
+    drive(conductor, trial, shares, interrupted, teacher, may_use)
+
+
+def drive(
+    conductor: Conductor,
+    trial: Callable[[dict[str, Any]], dict[str, Any]],
+    shares: Shares,
+    interrupted: Callable[[], bool],
+    teacher: TeacherSeen | None = None,
+    may_use: Callable[[int, int, bool], int] = alone,
+) -> None:
+    """Whatever it is that a leg does."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(conductor, Slots(each), interrupted)
+    nodes = Nodes()
+    there = Slots(nodes, shares.smallest)
+    wishes = Wishes(shares.smallest)
+    floor = Floor(nodes, teacher.takes if teacher else lambda: None)
+
+    def reference() -> Any:
+        return teacher.reference if teacher else None
+
+    def own_slots(live: int, more: bool) -> int:
+        return may_use(there(), live, more)
+
+    searcher = LegSearcher(conductor, shares, floor, own_slots, wishes, interrupted, reference)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
-            tune.with_resources(partial(_trial, material=ray.put(material)), each.request()),
+            tune.with_resources(trial, _request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=InOrder(),  # type: ignore[no-untyped-call]
+                scheduler=InOrder(searcher),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_one_folder,
             ),
-            run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Started(searcher)]),
         ).fit()
-    except Stopped:
-        raise TuneKDError(f"{conductor.stopped}. Everything so far is kept; mend it and go on with --resume.") from None
     finally:
+        wishes.withdraw()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What this leg takes. Tune gives a process only to trials that ask for the same as the one it was made for."""
+    share: Share = config["order"].share
+    return tune.PlacementGroupFactory([share.bundle()])
 
 
 def _trial(config: dict[str, Any], material: ray.ObjectRef[Any]) -> dict[str, Any]:

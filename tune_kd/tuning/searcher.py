@@ -1,36 +1,90 @@
 """Ray Tune's side of the conductor: a searcher that hands each leg to Tune as one of its trials."""
 
-from collections.abc import Callable
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from ray.tune.search import Searcher
 
 from tune_kd.tuning.conductor import OUTCOME, Conductor, Leg
-from tune_kd.tuning.trial import Order
+from tune_kd.tuning.order import Order
+from tune_kd.tuning.resources import Node, Share, Shares, room
+
+STUDENT = "student.model"
+
+PATIENCE_SECONDS = 15.0
+"""Ray may have put small trainings so that a large one fits on no card, though there is room in all. It is not
+overtaken by smaller ones for ever: after so long they let it in."""
 
 
 class Interrupted(KeyboardInterrupt):
     """The user wants the search to end now. No `Exception`: Tune must neither swallow it nor wait for its trials."""
 
 
-class Stopped(BaseException):
-    """The conductor cannot go on."""
+class Floor:
+    """Which shares are taken by legs under way (and by what is `beside` them), and whether there is room for more."""
+
+    def __init__(
+        self,
+        nodes: Callable[[], Sequence[Node]],
+        beside: Callable[[], Share | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._nodes = nodes
+        self._beside = beside
+        self._clock = clock
+        self._taken: dict[str, Share] = {}
+        self._waiting: dict[str, float] = {}
+
+    def place(self, options: Sequence[Share]) -> Share | None:
+        """The first of a leg's possible shares for which there is room now."""
+        late = self._clock() - PATIENCE_SECONDS
+        held_back = max((self._taken[key].gpu for key, since in self._waiting.items() if since < late), default=0.0)
+        counts = Counter(self._taken.values())
+        if beside := self._beside():
+            counts[beside] += 1
+        nodes = self._nodes()
+        return next((share for share in options if share.gpu >= held_back and room(nodes, counts, share)), None)
+
+    def take(self, key: str, share: Share) -> None:
+        self._taken[key] = share
+        self._waiting[key] = self._clock()
+
+    def started(self, key: str) -> None:
+        self._waiting.pop(key, None)
+
+    def leave(self, key: str) -> None:
+        del self._taken[key]
+        self._waiting.pop(key, None)
 
 
 class LegSearcher(Searcher):
-    """Holds nothing but which of Tune's trials is which leg."""
+    """Holds nothing but which of Tune's trials is which leg, and a leg for which there is no room yet.
+
+    `slots` answers how many legs may be under way, from how many are and whether there may be more to hand out.
+    """
 
     def __init__(
         self,
         conductor: Conductor,
-        slots: Callable[[], int],
+        shares: Shares,
+        floor: Floor,
+        slots: Callable[[int, bool], int],
+        wish: Callable[[Callable[[], int]], None],
         interrupted: Callable[[], bool],
+        teacher: Callable[[], Any],
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._interrupted = interrupted
         self._conductor = conductor
+        self._shares = shares
+        self._floor = floor
         self._slots = slots
+        self._teacher = teacher
+        self._wish = wish
         self._legs: dict[str, Leg] = {}
+        self._in_hand: Leg | None = None
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         return True
@@ -39,33 +93,68 @@ class LegSearcher(Searcher):
         # Tune asks between any two events, so this is where a search can be left with nothing half written.
         if self._interrupted():
             raise Interrupted
-        if self._conductor.stopped:
-            raise Stopped
-        # Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it.
-        if self._conductor.live >= self._slots():
-            return None
-        leg = self._conductor.next()
+        self._wish(lambda: self._conductor.could_run)
+        leg = self._in_hand or self._next()
         if leg == "done":
             return Searcher.FINISHED
         if leg == "wait":
             return None
+        # Only the suggestion says which student it is. One that needs more than there is waits here, and all others
+        # behind it, so that a large one gets its turn.
+        self._in_hand = leg
+        share = self._floor.place(self._shares.options(leg.entry.config[STUDENT], leg.factor))
+        if share is None:
+            return None
+        self._in_hand = None
         self._legs[trial_id] = leg
+        self._floor.take(trial_id, share)
+        return {"order": self._order(leg, share)}
+
+    def _next(self) -> Leg | Literal["wait", "done"]:
+        """Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it."""
+        live = self._conductor.live
+        most = self._slots(live, self._conductor.could_run > live)
+        if live >= most or self._floor.place(self._shares.all) is None:
+            return "wait"
+        return self._conductor.next()
+
+    def _order(self, leg: Leg, share: Share) -> Order:
         entry = leg.entry
-        order = Order(
-            entry.config, entry.arm.name, entry.seed, leg.until, leg.reported, leg.deadline, entry.saved, entry.final
+        return Order(
+            config=entry.config,
+            arm=entry.arm.name,
+            seed=entry.seed,
+            until=leg.until,
+            reported=leg.reported,
+            deadline=leg.deadline,
+            saved=entry.saved,
+            final=entry.final,
+            teacher=self._teacher(),
+            share=share,
         )
-        return {"order": order}
+
+    def started(self, trial_id: str) -> None:
+        """It has a process."""
+        self._floor.started(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if OUTCOME not in result:
             self._conductor.reported(self._legs[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        leg = self._legs.pop(trial_id)
         if error or result is None or OUTCOME not in result:
-            self._conductor.died(leg)
+            self.died(trial_id)
         else:
-            self._conductor.ended(leg, result)
+            self._conductor.ended(self._put_down(trial_id), result)
+
+    def died(self, trial_id: str, cause: str = "") -> None:
+        """Its process is gone, or could not be used again; heard from several sides, so only the first counts."""
+        if trial_id in self._legs:
+            self._conductor.died(self._put_down(trial_id), cause)
+
+    def _put_down(self, trial_id: str) -> Leg:
+        self._floor.leave(trial_id)
+        return self._legs.pop(trial_id)
 
     # Tune's own snapshots are not used: the ledger has it all.
 

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from tune_kd import names
 from tune_kd.files import replace
 from tune_kd.plan import Plan
-from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value, kept_value
+from tune_kd.tuning.ledger import MODEL, RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
 
 RUN_ID = "mlflow_run_id"
 
@@ -23,6 +23,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
         | {names.PARAMETERS: sizes[entry.config["student.model"]]}
+        | _cost(ledger, entry)
         | _settings(arm.cell, entry)
         for arm in plan.arms
         for entry, trial in ledger.entries(arm)
@@ -31,13 +32,15 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
     return _frame(sorted(rows, key=lambda row: row["number"]), columns)
 
 
-def finals_table(plan: Plan, ledger: Ledger) -> pd.DataFrame:
-    """A row a final; one that serves as control of several cells stands in each of them."""
+def finals_table(plan: Plan, ledger: Ledger, kept: str) -> pd.DataFrame:
+    """A row a final; one that serves as control of several cells stands in each of them. Weights lie below `kept`."""
     runs = ledger.run_ids()
     rows = [
         {"arm": entry.arm.name, **_common(entry, trial, runs)}
         | {names.VAL_ACCURACY: kept_value(plan.study, trial)}
         | dict(trial.user_attrs[RESULT])
+        | {names.WEIGHTS: kept + best_weights(entry.saved)}
+        | _cost(ledger, entry)
         | _settings(cell, entry)
         for arm in plan.arms
         for entry, trial in ledger.finals(arm)
@@ -66,6 +69,11 @@ def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[s
         "started": trial.datetime_start.timestamp() if trial.datetime_start else float("nan"),
         "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else float("nan"),
     }
+
+
+def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
+    cost = ledger.cost(entry.config[MODEL])
+    return {} if cost is None else {names.COST: cost}
 
 
 def _settings(cell: Mapping[str, Any], entry: Entry) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Makes the teacher where the machines for it are: in a process of Ray's, with all of a GPU or all the processors."""
+"""Makes the teacher where the machines for it are: in a process of Ray's, while what needs no teacher is trained."""
 
-import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +8,23 @@ from typing import Any
 
 import ray
 import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tune_kd import names, teacher
-from tune_kd.errors import TuneKDError
+from tune_kd.errors import StorageError, TuneKDError
+from tune_kd.precision import Agree
 from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.storage import Storage
 from tune_kd.training import Images
+from tune_kd.tuning.resources import Share
 from tune_kd.tuning.workbench import as_tensor, pick_device
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
+MOST_DEATHS = 3
+PLACE_SECONDS = 60.0
+"""How long the teacher's place is waited for; on a cluster that is full it comes later."""
 SAVED = f"{names.CHECKPOINT_DIR}/teacher.pt"
 
 
@@ -28,20 +35,29 @@ class Taught:
 
 
 class Maker:
+    """The process in which the teacher is made."""
+
     def __init__(self) -> None:
         self._heard: list[dict[str, float]] = []
 
-    def make(self, study: Study, prepared: Prepared, storage: Storage, loaded: teacher.Teacher | None) -> Taught:
+    def make(
+        self,
+        study: Study,
+        prepared: Prepared,
+        loaded: teacher.Teacher | None,
+        storage: Storage,
+        agree: Agree | None,
+        threads: int,
+    ) -> Taught:
         splits = prepared.splits
         device = pick_device(study)
-        # Nothing else runs meanwhile, so the teacher may have every processor.
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(threads)
         images = _images(prepared).to(device)
         validation, test = as_tensor(splits.validation), as_tensor(splits.test)
         made = loaded
         if made is None:
             with storage.training(SAVED, self._heard.append) as (saved, report):
-                made = teacher.make(study, images, as_tensor(splits.teacher), validation, saved, report)
+                made = teacher.make(study, images, as_tensor(splits.teacher), validation, saved, report, agree)
         return Taught(made, teacher.facts(made, images, validation, test))
 
     def heard(self, start: int) -> list[dict[str, float]]:
@@ -54,26 +70,104 @@ def _images(prepared: Prepared) -> Images:
     return Images(as_tensor(splits.images), as_tensor(splits.labels), prepared.mean, prepared.std, len(splits.classes))
 
 
-def teach(
-    study: Study, prepared: Prepared, storage: Storage, gpu: bool, report: Callable[[dict[str, float]], None]
-) -> Taught:
-    """Trains or loads the teacher, telling `report` of each of its epochs."""
-    file = study.teacher.checkpoint
-    loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
-    maker: Any = ray.remote(Maker).options(num_cpus=1, num_gpus=1 if gpu else 0, max_concurrency=2).remote()
-    taught = maker.make.remote(study, ray.put(prepared), storage, ray.put(loaded))
-    told = 0
-    try:
-        while not ray.wait([taught], timeout=POLL_SECONDS)[0]:
-            for metrics in ray.get(maker.heard.remote(told)):
-                told += 1
-                report(metrics)
-        result: Taught = ray.get(taught)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        if isinstance(cause, TuneKDError):
-            raise cause from None
-        reason = str(cause).strip().partition("\n")[0]
-        raise TuneKDError(f"the teacher could not be made: {type(cause).__name__}: {reason}") from error
-    ray.kill(maker)
-    return result
+class Teaching:
+    """A teacher in the making, looked at between any two events of the search."""
+
+    def __init__(
+        self,
+        study: Study,
+        prepared: Prepared,
+        storage: Storage,
+        agree: Agree | None,
+        gpu: bool,
+        report: Callable[[dict[str, float]], None],
+        made: Callable[[Taught], None],
+    ) -> None:
+        file = study.teacher.checkpoint
+        # A file of the user's is read here: other machines need not have it.
+        loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
+        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
+        self._gpu = gpu
+        self._report = report
+        self._made = made
+        self._told = self._deaths = 0
+        self._looked = self._began = time.monotonic()
+        self.taught: Taught | None = None
+        self.reference: ray.ObjectRef[Any] | None = None
+        self.error: TuneKDError | None = None
+        self.seconds = 0.0
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        # Half of a machine's processors: the other half trains students meanwhile.
+        self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
+        # Its place is taken before any trial's: they keep theirs, and some would wait for the teacher for ever.
+        self._place = placement_group([{"CPU": self._threads} | ({"GPU": 1} if gpu else {})])
+        self._place.wait(PLACE_SECONDS)
+        self._start()
+
+    def _start(self) -> None:
+        remote: Any = ray.remote(Maker)
+        place = PlacementGroupSchedulingStrategy(self._place)
+        self._maker = remote.options(
+            num_cpus=self._threads, num_gpus=1 if self._gpu else 0, max_concurrency=2, scheduling_strategy=place
+        ).remote()
+        self._making = self._maker.make.remote(*self._order, self._threads)
+        self._hearing = self._maker.heard.remote(self._told)
+
+    def takes(self) -> Share | None:
+        return None if self.taught or self.error else Share(self._threads, 1.0 if self._gpu else 0.0)
+
+    def ready(self) -> bool:
+        """Looks, now and then, how far it is; asked even when no trial is due, as trials may wait for its place."""
+        if self.taught is None and self.error is None and time.monotonic() - self._looked > POLL_SECONDS:
+            self._looked = time.monotonic()
+            try:
+                self._look()
+            except TuneKDError as error:
+                self.error = error
+        return self.taught is not None and self.error is None
+
+    def _look(self) -> None:
+        try:
+            if ray.wait([self._hearing], timeout=0)[0]:
+                self._tell(ray.get(self._hearing))
+            if not ray.wait([self._making], timeout=0)[0]:
+                return
+            taught: Taught = ray.get(self._making)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            self._begin_again(error)
+            return
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            if isinstance(cause, StorageError):
+                ray.kill(self._maker)
+                self._begin_again(cause)
+                return
+            if isinstance(cause, TuneKDError):
+                raise cause from None
+            raise _failed(cause) from error
+        ray.kill(self._maker)
+        remove_placement_group(self._place)
+        self._made(taught)
+        # Put by this process, it outlives the one that made it.
+        self.reference = ray.put(taught.teacher)
+        self.seconds = time.monotonic() - self._began
+        self.taught = taught
+
+    def _tell(self, reports: list[dict[str, float]]) -> None:
+        for metrics in reports:
+            self._report(metrics)
+        self._told += len(reports)
+        self._hearing = self._maker.heard.remote(self._told)
+
+    def _begin_again(self, error: Exception) -> None:
+        """Its process, its machine or the storage went away: another goes on from the last epoch saved."""
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise _failed(error) from error
+        # It hears of all epochs again, from the checkpoint; those told before are skipped.
+        self._start()
+
+
+def _failed(cause: Exception) -> TuneKDError:
+    reason = str(cause).strip().partition("\n")[0]
+    return TuneKDError(f"the teacher could not be made: {type(cause).__name__}: {reason}")

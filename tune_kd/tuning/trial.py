@@ -7,38 +7,23 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from torch import nn
+from torch import Tensor, nn
 
 from tune_kd import checkpoint, measures, names, teacher
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.errors import StorageError
 from tune_kd.space.study import Study, resolve
-from tune_kd.teacher import Guide
 from tune_kd.training import Diverged, Job, test_scores, train
-from tune_kd.tuning.conductor import DIVERGED, FAILED, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
+from tune_kd.tuning import memory
+from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT, best_weights
-from tune_kd.tuning.workbench import Workbench, as_tensor, workbench
-
-
-@dataclass(frozen=True)
-class Order:
-    """A leg as it travels to the worker."""
-
-    config: Mapping[str, Any]
-    arm: str
-    seed: int
-    until: int
-    reported: int
-    deadline: float
-    saved: str
-    final: bool
-
+from tune_kd.tuning.order import Order
+from tune_kd.tuning.workbench import Workbench, as_tensor, guided_by, teacher_on_test, workbench
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -57,36 +42,46 @@ def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report)
         time.sleep(REST_SECONDS)
         return {OUTCOME: NOT_STORED, MESSAGE: str(error)}
     except Exception as error:
+        if full := memory.what_is_full(error):
+            memory.let_go(error)
+            words = memory.GPU_ADVICE if full == GPU_FULL else memory.HOST_ADVICE
+            return {OUTCOME: full, MESSAGE: words.format(share=f"{order.share.gpu:g}")}
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return {OUTCOME: FAILED, MESSAGE: f"{type(error).__name__} in {where}: {error}"}
 
 
 def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
-    bench = workbench(reference)
+    bench = workbench(reference, order.share.gpu)
     material, data = bench.material, bench.images
     study = resolve(material.study, dict(order.config))
-    guide = None
-    if order.arm == names.DISTILLED and material.teacher is not None and study.kd.alpha > 0:
-        views = Views.of(study.augment, study.seed)
-        guide = Guide.of(material.teacher, data, material.splits.digests["images"], views)
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
-    job = Job(study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline)
+    job = Job(
+        study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline, material.agree
+    )
+    # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, report) as (saved, told):
+        guide = None
+        if order.arm == names.DISTILLED and order.teacher is not None and study.kd.alpha > 0:
+            views = Views.of(study.augment, study.seed)
+            guide = guided_by(reference, order.share.gpu, order.teacher, views)
         model = train(job, data, guide, told, saved)
     if model is None:
         return {OUTCOME: OUT_OF_TIME}
     if not order.final:
         return {OUTCOME: OK}
     # As text, because Tune flattens what is nested.
-    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, study, order.saved))}
+    guided = teacher_on_test(reference, order.share.gpu, order.teacher) if order.teacher is not None else None
+    return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, guided, study, order.saved))}
 
 
-def _final_results(model: nn.Module, bench: Workbench, study: Study, saved: str) -> dict[str, Any]:
+def _final_results(
+    model: nn.Module, bench: Workbench, teacher_logits: Tensor | None, study: Study, saved: str
+) -> dict[str, Any]:
     """The one place where a student meets the test images."""
     data = bench.images
-    scores = test_scores(model, data, as_tensor(bench.material.splits.test), bench.teacher_on_test)
+    scores = test_scores(model, data, as_tensor(bench.material.splits.test), teacher_logits)
     single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=teacher.LATENCY_REPEATS)
     many, many_p95 = measures.latency_ms(
         model, data.shape, study.train.batch_size, repeats=teacher.LATENCY_REPEATS // 5

@@ -1,0 +1,112 @@
+"""What `--plan` expects, beside what happens: on one and on two machines."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tune_kd import names, plan, planning
+from tune_kd.errors import InputError
+from tune_kd.planning import Machines
+from tune_kd.preparation import prepare
+from tune_kd.simulation import Costs, play
+from tune_kd.space.load import load
+from tune_kd.space.schema import Resources
+
+STUDY = """
+study: planned
+data: {dataset: digits, drawn: 200, evaluate_on: [scanned], teacher_on: [scanned]}
+teacher: {model: digits_student, epochs: 3, train: {lr: 0.01, batch_size: 64}}
+train: {batch_size: 64, epoch_images: 1000}
+search: {kd.alpha: {uniform: [0.1, 1.0]}, train.lr: {loguniform: [0.001, 0.05]}}
+budget: {trials: 9, epochs: 9, repeats: 2}
+"""
+
+FREE = Costs(epoch=lambda arm: 1.0, final=0.0, process=0.0, leg=0.0, report=0.0)
+"""An epoch takes a second, and nothing else takes any time."""
+
+
+def todo(*settings: str) -> plan.Plan:
+    return plan.make(load(STUDY, settings))
+
+
+def test_on_one_slot_every_epoch_is_done_after_the_other() -> None:
+    played = play(todo(), 1, FREE)
+    assert played.seconds == played.busy == played.epochs
+    # An arm: 9 trials to epoch 1, three of those or more to 3, at least three to 9, and two finals.
+    assert 2 * (9 + 3 * 8 + 18) <= played.epochs <= 2 * (9 + 5 * 2 + 5 * 6 + 18)
+
+
+def test_more_slots_are_quicker_until_there_is_nothing_more_to_share_out() -> None:
+    seconds = [play(todo(), slots, FREE).seconds for slots in (1, 2, 4, 18, 1000)]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[1] < 0.6 * seconds[0]
+    # Somebody has to train to the end, and a final after that.
+    assert seconds[-1] >= 18
+
+
+def test_what_is_done_one_after_the_other_limits_many_slots() -> None:
+    played = play(todo("budget.trials=90"), 1000, replace(FREE, leg=1.0))
+    assert played.seconds > 2 * (90 + 30 + 10)
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted", "slots"),
+    [
+        (Machines(1, 2, 0), Resources(), (2, 0.0)),
+        (Machines(50, 64, 8), Resources(), (1600, 0.25)),
+        (Machines(50, 16, 8), Resources(), (800, 0.25)),  # too few processors
+        (Machines(2, 8, 2), Resources(gpu=0.3), (12, 0.3)),
+        (Machines(2, 8, 3), Resources(gpu=2.0), (2, 2.0)),
+        (Machines(3, 4, 2), Resources(gpu=0.0, cpu=2.0), (6, 0.0)),
+        (Machines(3, 1, 0), Resources(cpu=2.0), (0, 0.0)),
+    ],
+)
+def test_slots(machines: Machines, wanted: Resources, slots: tuple[int, float]) -> None:
+    assert machines.slots(wanted) == slots
+
+
+def test_a_plan_for_many_machines_says_what_it_costs_and_what_it_assumes(capsys: pytest.CaptureFixture[str]) -> None:
+    planning.show(load(STUDY), Machines(50, 64, 8), Console(width=200))
+    said = capsys.readouterr().out
+    for word in ("1,600 at once on 50 machines of 64 CPUs and 8 GPUs", "GPU-hours", "assumes", "% of the time"):
+        assert word in said
+
+
+def test_a_plan_for_machines_that_are_too_small_is_refused() -> None:
+    with pytest.raises(InputError, match="does not fit on"):
+        planning.show(load(STUDY, ["resources.cpu=8"]), Machines(2, 4, 0), Console())
+
+
+FACTOR = 2.5
+"""Between what is expected and what happens, either way. On a machine that does nothing else it is below 1.5."""
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_estimate_is_what_a_search_takes(nodes: int, tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    planned = plan.make(load(STUDY))
+    expected = planning.estimate(planned, prepare(planned, lambda text: None), Machines(nodes, 1, 0))
+    (tmp_path / "planned.yaml").write_text(STUDY)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=1)
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "tune_kd.search", "planned.yaml", "--name", "real", "--address", cluster.address],
+            cwd=tmp_path, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+        took = time.monotonic() - started
+    finally:
+        cluster.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    phases = json.loads((tmp_path / "runs" / "real" / names.VERDICT_FILE).read_text())["facts"]["phases"]
+    print(f"{nodes} nodes: expected {expected}, took {took:.1f} s, {phases}")
+    assert expected.seconds / FACTOR < took < expected.seconds * FACTOR, f"{expected} {took} {phases}"

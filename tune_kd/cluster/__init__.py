@@ -1,0 +1,1 @@
+"""Searches on a shared cluster: sent there as jobs, and taking turns."""

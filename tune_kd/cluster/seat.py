@@ -1,0 +1,100 @@
+"""A search's seat at the board of its cluster: tells it how the search stands, hears how many slots it may use."""
+
+import getpass
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from tune_kd.cluster.address import USER
+from tune_kd.cluster.board import Notice, Place, board
+
+BEAT_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+TEACHER = "teacher"
+
+
+class Seat:
+    """Talks in a thread of its own, so that a slow board holds nothing up. A board that is gone limits nobody."""
+
+    def __init__(self, name: str, study: str, say: Callable[[str], None]) -> None:
+        self._notice = Notice(uuid.uuid4().hex, name, os.environ.get(USER) or getpass.getuser(), study)
+        self._say = say
+        self.progress: Callable[[], str] = str
+        self._began = time.monotonic()
+        self._place: Place | None = None
+        self._hungry = False
+        self._most = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._talk, name="seat", daemon=True)
+
+        self._thread.start()
+
+    def leave(self) -> None:
+        self._over.set()
+        self._thread.join(ANSWER_SECONDS)
+
+    def tell(self, phase: str) -> None:
+        with self._lock:
+            self._notice = replace(self._notice, phase=phase)
+
+    def may_use(self, slots: int, live: int, more: bool) -> int:
+        """How many of `slots` the search may have now, with `live` of them taken and more wanted or not."""
+        with self._lock:
+            self._most = max(self._most, live)
+            self._hungry = self._hungry or more
+            self._notice = replace(self._notice, slots=slots, live=live)
+            return slots if self._place is None else min(slots, self._place.slots)
+
+    def _talk(self) -> None:
+        found: Any = None
+        while not self._over.is_set():
+            try:
+                found = found or board()
+                place = ray.get(found.hear.remote(self._next(), self._age()), timeout=ANSWER_SECONDS)
+                self._heard(place)
+            except Exception as error:
+                # Whatever it is, the search is worth more than the order of turns.
+                logging.getLogger(__name__).debug("no board: %s", error)
+                found = None
+            self._over.wait(BEAT_SECONDS)
+        try:
+            if found is not None:
+                ray.get(found.leave.remote(self._notice.id), timeout=ANSWER_SECONDS)
+        except Exception as error:
+            logging.getLogger(__name__).debug("no board: %s", error)
+
+    def _age(self) -> float:
+        return time.monotonic() - self._began
+
+    def _next(self) -> Notice:
+        """What to say now: the search wants all it can get, unless it had nothing to do ever since it last spoke."""
+        with self._lock:
+            notice = replace(self._notice, progress=self.progress())
+            wanted = notice.slots if self._hungry else self._most
+            self._hungry, self._most = False, notice.live
+            # The teacher is one training, and trained before there are legs.
+            return replace(notice, wanted=max(wanted, notice.phase == TEACHER))
+
+    def _heard(self, place: Place) -> None:
+        with self._lock:
+            before, self._place = self._place, place
+            busy = bool(self._notice.live or self._most or self._hungry)
+        if before == place or (before is None and place.searches == 1):
+            return
+        if place.slots == 0 and busy and (before is None or before.slots > 0):
+            self._say(f"waiting for a free slot: {place.before} searches came before this one")
+        elif before is None or before.searches != place.searches or before.slots == 0:
+            others = place.searches - 1
+            self._say(
+                f"shared with {others} other search{'es' * (others > 1)}; slots for this one: {place.slots}"
+                if others
+                else "alone on the cluster again"
+            )
