@@ -1,5 +1,6 @@
 """Where checkpoints are kept, on a real S3 server (moto's): whole searches, one killed and resumed elsewhere."""
 
+import json
 import os
 import shutil
 import signal
@@ -294,6 +295,20 @@ def wait_for(what: Any) -> None:
         time.sleep(0.05)
 
 
+def test_machines_that_share_no_folder_agree_on_the_first_decision(server: Server, ray_address: str) -> None:
+    import ray
+
+    from tune_kd.tuning.agreement import Agreement
+
+    storage, file = Storage.at(server.address, "agreed"), Path("training.small.precision.json")
+    decide: Any = ray.remote(num_cpus=0)(lambda agree, number: agree(file, lambda: {"precision": number}))
+    agree = Agreement(storage)
+    found = ray.get([decide.remote(agree, number) for number in range(4)])
+    assert all(each == found[0] for each in found)
+    # So does a search that goes on, with a register of its own.
+    assert Agreement(storage)(file, lambda: {"precision": "another"}) == found[0]
+
+
 # Whole searches.
 
 
@@ -323,6 +338,10 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     for name in (names.VERDICT_FILE, names.REPORT_FILE, names.LEDGER_FILE, "model/weights.pt"):
         assert storage.read(name) == (folder / name).read_bytes()
     assert not storage.holds(MARK)
+    decided = json.loads((folder / names.VERDICT_FILE).read_text())["facts"]["precision"]["decided"]
+    assert {"training.digits_student", "training.digits_student_tiny", "running.digits_student"} == set(decided)
+    for weights in resumed.finals[names.WEIGHTS]:
+        assert storage.holds(weights.removeprefix(f"{storage.place}/"))
     # A key is nowhere: not in what was said, nor in what was written, here or there.
     assert SECRET not in output + resumed.output
     assert KEY not in output + resumed.output

@@ -1,6 +1,7 @@
 """Searches sent to a real cluster that asks for a token, through the jobs server, with the command itself."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import pytest
 
 from tests.cluster.conftest import Head
 from tune_kd import names
+from tune_kd.arguments import parse
+from tune_kd.cluster import submission
+from tune_kd.errors import InputError
 
 STUDY = """
 study: sent
@@ -116,6 +120,18 @@ def test_a_search_is_left_alone_listed_and_stopped(head: Head, tmp_path: Path) -
     logs = run(head, tmp_path, "--logs", "long")
     assert logs.returncode == 130
     assert "Stopped. Everything so far is kept." in logs.stdout
+
+
+def test_the_storage_goes_along_but_no_key_and_no_path_that_means_nothing_there() -> None:
+    address = "s3://bucket/kept?region=here"
+    given = parse(["--submit", "http://head:8265", "--resume", "--storage", address])
+    words = shlex.split(submission._command("one", None, given))
+    assert words[words.index("--storage") + 1] == address
+    submission._check_storage(address)
+    for wrong, word in (("s3://key:word@bucket/kept", "no keys may stand"), ("kept", "whole path")):
+        with pytest.raises(InputError, match=word) as caught:
+            submission._check_storage(wrong)
+        assert "key:word" not in str(caught.value)
 
 
 def test_ray_job_submit_works_as_well(head: Head, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def _check_storage(address: str | None) -> None:
     storage = Storage.at(address)
     if storage.secret:
         raise InputError(
-            f"--storage {storage.shown}: everybody on the cluster can read a job's command, so no keys may stand in the "
-            "address. Put them into the environment and hand them on: --env AWS_ACCESS_KEY_ID --env "
+            f"--storage {storage.shown}: everybody on the cluster can read a job's command, so no keys may stand in "
+            "the address. Put them into the environment and hand them on: --env AWS_ACCESS_KEY_ID --env "
             "AWS_SECRET_ACCESS_KEY"
         )
 
