@@ -96,7 +96,10 @@ def main() -> int:
             waits += waited
             again += redone
             searches += 1
-            print(f"search {number} on {nodes} nodes: {', '.join(map(str, game.done)) or 'no kill'}", flush=True)
+            took = f"{time.monotonic() - started:5.0f} s, search {number} on {nodes} nodes"
+            print(
+                f"{took}, slowest resume {max(waited, default=0):.1f} s: {', '.join(map(str, game.done))}", flush=True
+            )
             number += 1
     finally:
         arena.close()

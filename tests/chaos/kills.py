@@ -15,17 +15,15 @@ LONGEST_START = 8.0
 
 @dataclass(frozen=True)
 class Kill:
-    """`victim` dies `delay` seconds after the sign (`begun`: after its process was started); `absent` is its repair."""
+    """`victim` dies `delay` seconds after the sign (`begun`: after its process was started); `away` is its repair."""
 
     victim: str
     sign: str
     delay: float
-    absent: float = 0.0
+    away: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.victim} {self.delay:.3f} s after '{self.sign}'" + f", away {self.absent:.1f} s" * bool(
-            self.absent
-        )
+        return f"{self.victim} {self.delay:.3f} s after '{self.sign}'" + f", away {self.away:.1f} s" * bool(self.away)
 
 
 def plan(choose: random.Random, count: int) -> list[Kill]:
@@ -129,7 +127,7 @@ class Game:
                 return
         elif kill.victim == RAYLET:
             self.machines.lose_one(self.choose)
-            moment = time.monotonic() + kill.absent
+            moment = time.monotonic() + kill.away
             self._until(lambda: time.monotonic() > moment, "a node's repair")
             self.machines.have(self.nodes)
             self.signs.hold()
@@ -139,6 +137,6 @@ class Game:
 
     def _stop_server(self, kill: Kill) -> None:
         self.server.kill()
-        self._restart_at = time.monotonic() + kill.absent
+        self._restart_at = time.monotonic() + kill.away
         if kill.sign == "down":
             self.done.append(kill)

@@ -54,10 +54,10 @@ class Machines:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        # The loss of a node is noticed in about two seconds, not in half a minute.
+        # The loss of a node is noticed in a few seconds, not in half a minute.
         heartbeat = {
             "health_check_period_ms": 500,
-            "health_check_failure_threshold": 4,
+            "health_check_failure_threshold": 8,
             "health_check_timeout_ms": 2000,
         }
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": heartbeat}
