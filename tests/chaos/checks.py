@@ -146,13 +146,19 @@ def _decisions(ladder: Ladder) -> Iterator[tuple[int, int]]:
 
 def same_answer(one: Search, other: Search) -> None:
     """Suggestions, curves, stops, finals, and the verdict's words, gains and configurations."""
-    told = ["number", "arm", "state", "stop_reason", "seed", "value", "curve", "config.kd.alpha", "config.train.lr"]
-    trials = [pd.read_parquet(search.folder / names.TRIALS_FILE)[told] for search in (one, other)]
-    finals = [pd.read_parquet(search.folder / names.FINALS_FILE) for search in (one, other)]
+    told = ["arm", "state", "stop_reason", "seed", "value", "curve", "config.kd.alpha", "config.train.lr"]
+    # In which order the arms take turns is left to chance: scratch trials may begin while the teacher is made.
+    orders = [
+        pd.read_parquet(search.folder / names.TRIALS_FILE).sort_values(["arm", "number"]) for search in (one, other)
+    ]
+    trials = [table[told].reset_index(drop=True) for table in orders]
+    finals = [
+        pd.read_parquet(search.folder / names.FINALS_FILE).sort_values(["arm", "seed"]) for search in (one, other)
+    ]
     kept = ["arm", "seed", names.TEST_ACCURACY, names.TEST_NLL, "config.kd.alpha", "config.train.lr"]
     try:
         pd.testing.assert_frame_equal(*trials)
-        pd.testing.assert_frame_equal(*[table[kept] for table in finals])
+        pd.testing.assert_frame_equal(*[table[kept].reset_index(drop=True) for table in finals])
     except AssertionError as error:
         raise Failed(f"not the tables of an undisturbed search: {error}") from error
     cells = [json.loads((search.folder / names.VERDICT_FILE).read_text())["cells"] for search in (one, other)]

@@ -57,6 +57,8 @@ class Game:
     done: list[Kill] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     """The ledger at each kill of the driver."""
+    deaths: list[int] = field(default_factory=list)
+    """How many reports there were when a training died."""
 
     def play(self, kills: list[Kill]) -> Signs:
         """Kills as planned until the search is over; those that found nothing to kill are not in `done`."""
@@ -88,13 +90,16 @@ class Game:
         """Whether the moment came before the search was over."""
         if kill.sign == "begun":
             return self._until(lambda: time.monotonic() > self._began + kill.delay, "its start")
-        if kill.victim in (WORKER, RAYLET) and not self._until(self._progress(1), "a report between two deaths"):
-            # A training that dies three times without a report is given up, as it should be.
+        if kill.victim in (WORKER, RAYLET) and not self._until(self._may_die, "a report between two deaths"):
             return False
         if not self._until(self._progress(1, kill.sign), kill.sign):
             return False
         moment = time.monotonic() + kill.delay
         return self._until(lambda: time.monotonic() >= moment, "its moment")
+
+    def _may_die(self) -> bool:
+        """A training that dies three times without a report is given up, as it should be."""
+        return self.deaths[-2:] != 2 * [self.signs.counts["reported"]]
 
     def _progress(self, steps: int, sign: str = "reported") -> Callable[[], bool]:
         goal = self.signs.counts[sign] + steps
@@ -134,6 +139,8 @@ class Game:
         else:
             self._stop_server(kill)
         self.done.append(kill)
+        if kill.victim in (WORKER, RAYLET):
+            self.deaths.append(self.signs.counts["reported"])
 
     def _stop_server(self, kill: Kill) -> None:
         self.server.kill()

@@ -205,6 +205,11 @@ class Search:
             self._process.kill()
             self._process.wait()
 
+    def wait(self) -> int:
+        """Until it is over; its exit code."""
+        assert self._process is not None
+        return self._process.wait(SEARCH_SECONDS)
+
     @property
     def ended(self) -> bool:
         """True once it is over; a search that gave up although nobody had killed its driver has failed."""

@@ -34,7 +34,7 @@ from tune_kd.tuning import gauge, memory
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.nodes import Nodes, Slots, Wishes, read
 from tune_kd.tuning.resources import Share, Shares, fixed, slots
-from tune_kd.tuning.searcher import Floor, Interrupted, LegSearcher
+from tune_kd.tuning.searcher import Broken, Floor, Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
@@ -209,6 +209,8 @@ def drive(
             ),
             run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Started(searcher)]),
         ).fit()
+    except Broken as broken:
+        raise broken.cause from None
     finally:
         wishes.withdraw()
         shutil.rmtree(scratch, ignore_errors=True)
