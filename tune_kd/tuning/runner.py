@@ -54,9 +54,14 @@ def connect(address: str | None) -> None:
             include_dashboard=False if address is None else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = " ".join(str(error).split())
         if address is None:
             raise TuneKDError(f"Ray could not be started on this machine: {reason}") from error
+        if "Version mismatch" in reason:
+            raise InputError(
+                f"--address {address}: the Ray there is of another version. {reason}. Install the same on both "
+                "sides, or leave --address out to run on this machine."
+            ) from error
         raise _unreachable(address, reason) from error
 
 
