@@ -1,5 +1,6 @@
 """What is killed, when, and in which order: all of it follows from a seed."""
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from tests.chaos.signs import POLL_SECONDS, Signs
 from tests.chaos.world import SEARCH_SECONDS, Failed, Machines, Search, Server, wait_for
 
 DRIVER, WORKER, RAYLET, SERVER = "driver", "worker", "raylet", "mlflow"
+DEATH_SECONDS = 15.0
+"""After this long the death of a process was not one of a trial, or the search would have heard of it."""
 LONGEST_START = 8.0
 """Seconds in which a search imports, joins Ray, opens its ledger and says what it is about to do."""
 
@@ -57,8 +60,8 @@ class Game:
     done: list[Kill] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     """The ledger at each kill of the driver."""
-    deaths: list[int] = field(default_factory=list)
-    """How many reports there were when a training died."""
+    _deaths: int = 0
+    _died: float = -math.inf
 
     def play(self, kills: list[Kill]) -> Signs:
         """Kills as planned until the search is over; those that found nothing to kill are not in `done`."""
@@ -90,7 +93,7 @@ class Game:
         """Whether the moment came before the search was over."""
         if kill.sign == "begun":
             return self._until(lambda: time.monotonic() > self._began + kill.delay, "its start")
-        if kill.victim in (WORKER, RAYLET) and not self._until(self._may_die, "a report between two deaths"):
+        if kill.victim in (WORKER, RAYLET) and not self._until(self._may_die, "a training that may die"):
             return False
         if not self._until(self._progress(1, kill.sign), kill.sign):
             return False
@@ -98,8 +101,9 @@ class Game:
         return self._until(lambda: time.monotonic() >= moment, "its moment")
 
     def _may_die(self) -> bool:
-        """A training that dies three times without a report is given up, as it should be."""
-        return self.deaths[-2:] != 2 * [self.signs.counts["reported"]]
+        """A training that dies three times without a report is given up, as it should be; here none is driven there."""
+        noticed = self.signs.counts["died"] > self._deaths or time.monotonic() > self._died + DEATH_SECONDS
+        return noticed and not self.signs.fragile
 
     def _progress(self, steps: int, sign: str = "reported") -> Callable[[], bool]:
         goal = self.signs.counts[sign] + steps
@@ -123,6 +127,7 @@ class Game:
             self.server.start()
 
     def _do(self, kill: Kill) -> None:
+        deaths = self.signs.counts["died"]
         if kill.victim == DRIVER:
             self.search.kill()
             self.kept.append(self.search.ledger.read_bytes() if self.search.ledger.exists() else b"")
@@ -140,7 +145,7 @@ class Game:
             self._stop_server(kill)
         self.done.append(kill)
         if kill.victim in (WORKER, RAYLET):
-            self.deaths.append(self.signs.counts["reported"])
+            self._deaths, self._died = deaths, time.monotonic()
 
     def _stop_server(self, kill: Kill) -> None:
         self.server.kill()

@@ -1,13 +1,18 @@
 """What can be seen of a search from outside, as it happens: its files."""
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.world import Search
 from tune_kd import names
+from tune_kd.tuning.conductor import MOST_ATTEMPTS
+from tune_kd.tuning.ledger import ATTEMPTS
 
-OPERATIONS = {b'"op_code":4': "asked", b'"op_code":7': "reported", b'"op_code":6': "ended"}
+OPERATIONS = {4: "asked", 7: "reported", 6: "ended"}
+"""Optuna's numbers in its journal."""
 RESULTS = (names.TRIALS_FILE, names.FINALS_FILE, names.VERDICT_FILE, names.REPORT_FILE, names.MODEL_DIR)
 POLL_SECONDS = 0.002
 
@@ -40,6 +45,8 @@ class Signs:
         self.counts: Counter[str] = Counter()
         self.waits: list[float] = []
         """Seconds from a resumed search's first word to the tracker, when it has joined Ray, to its first epoch."""
+        self.fragile: set[Any] = set()
+        """Trainings that would be given up if they died once more without a report."""
         self._search = search
         self._ledger, self._audit = Tail(search.ledger), Tail(search.audit)
         self._spool = Tail(search.folder / "mlflow" / "events.jsonl")
@@ -60,7 +67,7 @@ class Signs:
 
     def look(self) -> None:
         for line in self._ledger.lines():
-            self.counts.update(sign for mark, sign in OPERATIONS.items() if mark in line)
+            self._note(json.loads(line))
         if self._spool.lines() and self._up is None:
             self._up = time.monotonic()
         epochs = len(self._audit.lines())
@@ -71,6 +78,17 @@ class Signs:
         looks = self._results()
         self.counts["written"] += sum(looks[name] != self._looks.get(name) for name in looks)
         self._looks = looks
+
+    def _note(self, record: dict[str, Any]) -> None:
+        sign = OPERATIONS.get(record["op_code"])
+        deaths, _ = record.get("user_attr", {}).get(ATTEMPTS, (0, 0))
+        if sign:
+            self.counts[sign] += 1
+            self.fragile.discard(record.get("trial_id"))
+        if deaths:
+            self.counts["died"] += 1
+        if deaths == MOST_ATTEMPTS - 1:
+            self.fragile.add(record["trial_id"])
 
     def _results(self) -> dict[str, float]:
         found = {}
