@@ -95,8 +95,11 @@ class Game:
             return self._until(lambda: time.monotonic() > self._began + kill.delay, "its start")
         if kill.victim in (WORKER, RAYLET) and not self._until(self._may_die, "a training that may die"):
             return False
-        if not self._until(self._progress(1, kill.sign), kill.sign):
+        came, late = self._progress(kill.sign), self._progress("written")
+        if not self._until(lambda: came() or late(), kill.sign):
             return False
+        if not came() and kill.victim in (WORKER, RAYLET):
+            return False  # Results are written, and nothing is trained any more.
         moment = time.monotonic() + kill.delay
         return self._until(lambda: time.monotonic() >= moment, "its moment")
 
@@ -105,9 +108,9 @@ class Game:
         noticed = self.signs.counts["died"] > self._deaths or time.monotonic() > self._died + DEATH_SECONDS
         return noticed and not self.signs.fragile
 
-    def _progress(self, steps: int, sign: str = "reported") -> Callable[[], bool]:
-        goal = self.signs.counts[sign] + steps
-        return lambda: self.signs.counts[sign] >= goal
+    def _progress(self, sign: str) -> Callable[[], bool]:
+        seen = self.signs.counts[sign]
+        return lambda: self.signs.counts[sign] > seen
 
     def _until(self, condition: Callable[[], bool], what: str) -> bool:
         end = time.monotonic() + SEARCH_SECONDS
