@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in DISK:
             raise
         Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[bold red]error:[/] {escape(str(error.filename or given.out or 'the result folder'))} cannot be written: "
+            f"[bold red]error:[/] {escape(str(error.filename or 'the result folder'))} cannot be written: "
             f"{error.strerror}. Everything before is kept. Make room, then go on with --resume."
         )
         return TuneKDError.exit_code
