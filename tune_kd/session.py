@@ -32,7 +32,8 @@ from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.objectives import costs
-from tune_kd.tuning.teaching import Taught, Teaching
+from tune_kd.tuning.taught import Taught
+from tune_kd.tuning.teaching import Teaching
 from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
@@ -170,10 +171,12 @@ class Session:
             ledger.same_teacher(taught.teacher.digest)
             self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
 
-        wanted = self._study.teacher
-        what = "loading" if wanted.checkpoint else "training"
-        self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        return Teaching(self._study, prepared, self._checkpoints / "teacher.pt", self._shares.on_gpu, report, made)
+        wanted, gpu = self._study.teacher, self._shares.on_gpu
+        teaching = Teaching(self._study, prepared, self._checkpoints / "teacher.pt", gpu, report, made)
+        if teaching.taught is None:
+            what = "loading" if wanted.checkpoint else "training"
+            self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
+        return teaching
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
         """Every trial and final. Scratch trials do not wait for the teacher."""

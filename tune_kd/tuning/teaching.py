@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,13 @@ from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.training import Images
 from tune_kd.tuning.resources import Share
+from tune_kd.tuning.taught import Taught
 from tune_kd.tuning.workbench import as_tensor, pick_device
 
 POLL_SECONDS = 0.25
 MOST_DEATHS = 3
 PLACE_SECONDS = 60.0
 """How long the teacher's place is waited for; on a cluster that is full it comes later."""
-
-
-@dataclass(frozen=True)
-class Taught:
-    teacher: teacher.Teacher
-    facts: dict[str, Any]
 
 
 class Maker:
@@ -65,7 +59,7 @@ class Teaching:
         report: Callable[[dict[str, float]], None],
         made: Callable[[Taught], None],
     ) -> None:
-        self._order = (study, ray.put(prepared), saved)
+        self._kept = saved.with_suffix(".made")
         self._gpu = gpu
         self._report = report
         self._made = made
@@ -75,6 +69,10 @@ class Teaching:
         self.reference: ray.ObjectRef[Any] | None = None
         self.error: TuneKDError | None = None
         self.seconds = 0.0
+        if taught := Taught.kept(self._kept):
+            self._take(taught)
+            return
+        self._order = (study, ray.put(prepared), saved)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.
         self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
@@ -122,6 +120,10 @@ class Teaching:
             raise _failed(cause) from error
         ray.kill(self._maker)
         remove_placement_group(self._place)
+        self._take(taught)
+        taught.keep(self._kept)
+
+    def _take(self, taught: Taught) -> None:
         self._made(taught)
         # Put by this process, it outlives the one that made it.
         self.reference = ray.put(taught.teacher)
