@@ -129,7 +129,7 @@ class Session:
             runner.connect(self._given.address)
             self._listen()  # Ray takes SIGTERM for itself
             if self._given.address:
-                self._seat = Seat(self._name, self._study.study, self._say)
+                self._seat = Seat(self._folder, self._name, self._study.study, self._say)
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
