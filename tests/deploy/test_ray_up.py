@@ -28,6 +28,9 @@ JOIN_SECONDS = 180
 SEARCH_SECONDS = 400
 DOWN_SECONDS = 120
 
+REPORT = b'"intermediate_value"'
+"""What each report leaves in a ledger."""
+
 STUDY = """
 study: cluster
 question: Does it work on two hosts?
@@ -37,7 +40,7 @@ teacher: {model: digits_student, epochs: 3, train: {lr: 0.01, batch_size: 64}}
 student: {model: "seen:student"}
 train: {batch_size: 32, epoch_images: 200}
 search: {kd.alpha: {uniform: [0.1, 1.0]}, train.lr: {loguniform: [0.001, 0.05]}}
-budget: {trials: 12, epochs: 9, first_rung: 3, complete: 3, repeats: 2}
+budget: {trials: 9, epochs: 9, first_rung: 3, complete: 3, repeats: 2}
 resources: {cpu: 1, gpu: 0.5}
 """
 
@@ -99,7 +102,7 @@ def wait(what: str, seconds: float, found: Callable[[], Any]) -> Any:
     started = time.monotonic()
     while not (value := found()):
         assert time.monotonic() - started < seconds, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.3)
+        time.sleep(0.5)
     print(f"{what}: {time.monotonic() - started:.1f} s")
     return value
 
@@ -175,16 +178,20 @@ def test_a_cluster_of_two_hosts_from_ray_up_to_ray_down(cluster: Cluster) -> Non
     assert set(nodes) == {cluster.head.address, cluster.worker.address}
     out = submit(cluster)
     seen = cluster.folder / "seen"
-    wait("trials on both hosts", SEARCH_SECONDS, lambda: {each["host"] for each in read(seen)} == {"head", "worker"})
     ledger = out / names.LEDGER_FILE
-    wait("a few reports", SEARCH_SECONDS, lambda: ledger.read_bytes().count(b'"intermediate_value"') >= 20)
 
+    def under_way() -> bool:
+        assert not ended(cluster), cluster.ray("job", "logs", "search")
+        return len({each["host"] for each in read(seen)}) == 2 and ledger.read_bytes().count(REPORT) >= 12
+
+    wait("trials on both hosts", SEARCH_SECONDS, under_way)
     cluster.worker.cut_off()
-    before = len(read(seen))
     status = wait("the search to end", SEARCH_SECONDS, lambda: ended(cluster))
     assert status["status"] == "SUCCEEDED", cluster.ray("job", "logs", "search")
 
-    check_places(read(seen), nodes, before)
+    assert set(cluster.alive()) == {cluster.head.address}
+    assert {each["node"] for each in read(seen)} == set(nodes.values())
+    assert {each["gpus"] for each in read(seen)} == {1}, "each training has a share of one GPU"
     check_results(out, cluster.head.home / "mlflow" / "mlflow.db")
     cluster.worker.reconnect()
     check_down(cluster)
@@ -213,22 +220,15 @@ def ended(cluster: Cluster) -> dict[str, Any] | None:
     return job if job["status"] in ("SUCCEEDED", "FAILED", "STOPPED") else None
 
 
-def check_places(seen: list[dict[str, Any]], nodes: dict[str, str], before: int) -> None:
-    """Both hosts trained, each with a share of a GPU; once the worker was cut off, the head alone."""
-    assert {each["node"] for each in seen[:before]} == set(nodes.values())
-    assert {each["gpus"] for each in seen} == {1}
-    assert {each["host"] for each in seen[before:]} == {"head"}
-
-
 def check_results(out: Path, store: Path) -> None:
     """Nothing was lost with the host: every training ended, and MLflow has each of its points once."""
     import mlflow
 
     trials, finals = (pd.read_parquet(out / name) for name in (names.TRIALS_FILE, names.FINALS_FILE))
-    assert len(trials) == 24
+    assert len(trials) == 18
     assert set(trials["state"]) == {names.COMPLETE, names.PRUNED}
     assert len(finals) == 4
-    assert json.loads((out / names.VERDICT_FILE).read_text())["cells"][0]["gain"]["pairs"] == 2
+    assert json.loads((out / names.VERDICT_FILE).read_text())["cells"][0]["gain"]["mean"] is not None
     client = mlflow.MlflowClient(f"sqlite:///{store}")
     experiment = client.get_experiment_by_name("tune_kd")
     assert experiment is not None
