@@ -87,10 +87,12 @@ class Cluster:
 
     def api(self, path: str) -> Any:
         """What Ray's dashboard says, through the tunnel and with the token."""
-        token = (self.laptop.home / ".ray" / "auth_token").read_text().strip()
-        done = self.laptop.run("python", "-c", ASK, f"http://127.0.0.1:8265{path}", f"Bearer {token}")
+        done = self.ask(path, (self.laptop.home / ".ray" / "auth_token").read_text().strip())
         assert done.returncode == 0, done.stdout
         return json.loads(done.stdout)
+
+    def ask(self, path: str, token: str) -> subprocess.CompletedProcess[str]:
+        return self.laptop.run("python", "-c", ASK, f"http://127.0.0.1:8265{path}", f"Bearer {token}")
 
     def alive(self) -> dict[str, str]:
         """The nodes by their addresses."""
@@ -176,6 +178,7 @@ def background(cleanup: ExitStack, command: list[str], log: Path, stdin: int = s
 def test_a_cluster_of_two_hosts_from_ray_up_to_ray_down(cluster: Cluster) -> None:
     nodes = wait("the worker to join", JOIN_SECONDS, lambda: (n := cluster.alive()) and len(n) == 2 and n)
     assert set(nodes) == {cluster.head.address, cluster.worker.address}
+    assert "401" in cluster.ask("/api/jobs/", "somebody-else-s-token-" + "0" * 40).stdout
     out = submit(cluster)
     seen = cluster.folder / "seen"
     ledger = out / names.LEDGER_FILE
