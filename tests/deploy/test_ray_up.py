@@ -178,7 +178,7 @@ def background(cleanup: ExitStack, command: list[str], log: Path, stdin: int = s
 def test_a_cluster_of_two_hosts_from_ray_up_to_ray_down(cluster: Cluster) -> None:
     nodes = wait("the worker to join", JOIN_SECONDS, lambda: (n := cluster.alive()) and len(n) == 2 and n)
     assert set(nodes) == {cluster.head.address, cluster.worker.address}
-    assert "401" in cluster.ask("/api/jobs/", "somebody-else-s-token-" + "0" * 40).stdout
+    assert "403" in cluster.ask("/api/jobs/", "somebody-else-s-token-" + "0" * 40).stdout
     out = submit(cluster)
     seen = cluster.folder / "seen"
     ledger = out / names.LEDGER_FILE
