@@ -93,9 +93,6 @@ class Host:
         """Takes its cable out."""
         ip("link", "set", self.link, "down")
 
-    def reconnect(self) -> None:
-        ip("link", "set", self.link, "up")
-
 
 @dataclass
 class Network:
