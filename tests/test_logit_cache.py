@@ -57,6 +57,26 @@ def test_a_disk_without_room_means_no_cache() -> None:
     assert LogitCache.open(CacheKey("t", "i", "v"), (10**9, 162, 1000)) is None
 
 
+@pytest.mark.parametrize("lost", [slice(None), slice(0, 1010), slice(3990, 3995)])
+def test_marks_whose_logits_a_power_cut_took_are_worth_nothing(lost: slice) -> None:
+    index, view = np.divmod(np.arange(200), 4)
+    logits = value_of(index, view) + np.float16(1)
+    cache().write(index, view, torch.from_numpy(logits))
+    file = next((user_cache() / "logits").glob("*.f16"))
+    content = np.memmap(file, np.uint8, "r+")
+    content[lost] = 0
+    found, known = cache().read(index, view)
+    assert not known.all()
+    assert np.array_equal(found[known], logits[known])
+
+
+def test_its_room_on_the_disk_is_taken_at_once() -> None:
+    """A write to a hole of a mapped file on a full disk kills the process that writes."""
+    cache()
+    for file in (user_cache() / "logits").iterdir():
+        assert file.stat().st_blocks * 512 >= file.stat().st_size
+
+
 def fill(number: int) -> None:
     index, view = places(number)
     cache().write(index, view, torch.from_numpy(value_of(index, view)))

@@ -39,7 +39,7 @@ def test_another_study_is_refused_with_the_difference(
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--resume"], "--name or --out"), (["--resume", "--name", "never-begun"], "no search in runs/never-begun")],
+    [(["--resume"], "--name or --out"), (["--resume", "--name", "never-begun"], "runs/never-begun. Leave")],
 )
 def test_resume_says_what_it_needs(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2

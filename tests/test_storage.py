@@ -331,6 +331,7 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     os.killpg(process.pid, signal.SIGKILL)
     output = process.communicate()[0].decode()
     folder = tmp_path / "runs" / "broken"
+    assert not (folder / names.VERDICT_FILE).exists()
     assert not list((folder / names.CHECKPOINT_DIR).glob("*.pt"))
     shutil.rmtree(folder)
     resumed = run(tmp_path, ray_address, "--resume", "--name", "broken", "--storage", server.address)

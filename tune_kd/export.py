@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tune_kd import checkpoint
 from tune_kd.errors import TuneKDError
-from tune_kd.training import normalise
+from tune_kd.training import scale_and_offset
 
 PROGRAM, WEIGHTS, FACTS, EXAMPLE = "model.pt2", "weights.pt", "model.json", "predict.py"
 
@@ -44,14 +44,19 @@ for name in sys.argv[1:]:
 class FromPixels(nn.Module):
     """A classifier that takes uint8 pixels, so that nobody has to know how it was normalised."""
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.model = model
-        self.mean = mean
-        self.std = std
+        # Part of the program, as whoever traces it cannot see through a function that remembers its constants.
+        scale, offset = scale_and_offset(mean, std, torch.device("cpu"))
+        self.register_buffer("scale", scale.clone(), persistent=False)
+        self.register_buffer("offset", offset.clone(), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.model(normalise(pixels, self.mean, self.std))
+        logits: Tensor = self.model(torch.addcmul(self.offset, pixels.float(), self.scale))
         return logits
 
 

@@ -1,13 +1,15 @@
 """A teacher's logits per (image, view), in one memory-mapped file a node, shared by its trials and by later searches.
 
-Filled as views are first needed, by whichever trial needs them. Two processes may fill the same place at once: both
-write the same numbers, and the mark that a place is filled is written after them.
+Filled as views are first needed, by whichever trial needs them. The mark that a place is filled is a sum over its
+logits, so a mark without its logits is seen: one that another process is writing, or one whose logits a power cut took
+(the system writes the pages of a mapped file in any order it likes).
 """
 
 import fcntl
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,8 +46,8 @@ class LogitCache:
         """The file for (images, views, classes); None where the disk has no room, and the teacher runs instead."""
         folder = user_cache() / "logits"
         name = f"{key.digest}-{'x'.join(map(str, shape))}"
-        logits, filled = folder / f"{name}.f16", folder / f"{name}.mark"
-        sizes = {logits: 2 * math.prod(shape), filled: math.prod(shape[:2])}
+        logits, filled = folder / f"{name}.f16", folder / f"{name}.sum"
+        sizes = {logits: 2 * math.prod(shape), filled: 4 * math.prod(shape[:2])}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Trials open it at the same moment, and all of them must hold the same two files.
@@ -54,20 +56,30 @@ class LogitCache:
                 if not _whole(sizes) and not _make(sizes):
                     return None
                 return cls(
-                    np.memmap(logits, np.float16, "r+", shape=shape), np.memmap(filled, np.uint8, "r+", shape=shape[:2])
+                    np.memmap(logits, np.float16, "r+", shape=shape),
+                    np.memmap(filled, np.uint32, "r+", shape=shape[:2]),
                 )
         except OSError:
             return None
 
     def read(self, index: np.ndarray, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits (fp16) and which of them are there. The marks are read first, see above."""
+        """Logits (fp16) and which of them are there."""
         # Plain arrays of the same memory: indexing a memmap makes another memmap, which costs more than small reads.
-        known = np.asarray(self.filled)[index, view] == 1
-        return np.asarray(self.logits)[index, view], known
+        found: np.ndarray = np.asarray(self.logits)[index, view]
+        return found, np.asarray(self.filled)[index, view] == _sums(found)
 
     def write(self, index: np.ndarray, view: np.ndarray, logits: Tensor) -> None:
-        self.logits[index, view] = logits.cpu().numpy()
-        self.filled[index, view] = 1
+        values = logits.cpu().numpy()
+        self.logits[index, view] = values
+        self.filled[index, view] = _sums(values)
+
+
+def _sums(logits: np.ndarray) -> np.ndarray:
+    """A number for each row, never 0. Whatever is lost and reads as zeros makes it smaller."""
+    bits = logits.view(np.uint16)
+    weights = np.arange(1, 2 * bits.shape[-1], 2, dtype=np.uint32)
+    summed: np.ndarray = bits @ weights
+    return summed | np.uint32(1)
 
 
 def _whole(sizes: Mapping[Path, int]) -> bool:
@@ -75,13 +87,19 @@ def _whole(sizes: Mapping[Path, int]) -> bool:
 
 
 def _make(sizes: Mapping[Path, int]) -> bool:
-    """Both files anew and sparse: marks are worth nothing without the logits they were set for."""
+    """Both files anew: marks are worth nothing without the logits they were set for."""
     folder = next(iter(sizes)).parent
-    if sum(sizes.values()) > LARGEST_SHARE_OF_DISK * shutil.disk_usage(folder).free:
-        return False
     for path in sizes:
         path.unlink(missing_ok=True)
-    for path, size in sizes.items():
-        with path.open("wb") as file:
-            file.truncate(size)
+    if sum(sizes.values()) > LARGEST_SHARE_OF_DISK * shutil.disk_usage(folder).free:
+        return False
+    try:
+        for path, size in sizes.items():
+            with path.open("wb") as file:
+                # The disk's room is taken now: a full disk kills a process that writes to a hole in a mapped file.
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        for path in sizes:
+            path.unlink(missing_ok=True)
+        return False
     return True

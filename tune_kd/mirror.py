@@ -14,7 +14,7 @@ from tune_kd.files import replace
 from tune_kd.folder import LOCK_FILE
 from tune_kd.storage import MARK, Storage
 
-SECONDS = 15.0
+SECONDS = 5.0
 """Between two copies of the ledger; a copy that takes long is made more rarely."""
 
 FIRST_SECONDS = 1.0

@@ -1,6 +1,7 @@
 """python -m tune_kd.search: the command, its wiring, its exit codes. The only place of a search that prints."""
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -19,6 +20,9 @@ from tune_kd.mirror import chosen, fetch
 from tune_kd.space.load import dump, load, shipped
 from tune_kd.space.study import Study
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk says that is full, or will not be written to any more."""
+
 GROWABLE = ("budget.trials", "budget.repeats", "budget.seconds")
 """What may be larger when a search goes on."""
 
@@ -30,6 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TuneKDError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         return error.exit_code
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error.filename or 'the result folder'))} cannot be written: "
+            f"{error.strerror}. Everything before is kept. Make room, then go on with --resume."
+        )
+        return TuneKDError.exit_code
     except KeyboardInterrupt:
         return names.INTERRUPTED
 

@@ -36,7 +36,8 @@ from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.objectives import costs
-from tune_kd.tuning.teaching import Taught, Teaching
+from tune_kd.tuning.taught import Taught
+from tune_kd.tuning.teaching import Teaching
 from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
@@ -139,7 +140,7 @@ class Session:
             runner.connect(self._given.address)
             self._listen()  # Ray takes SIGTERM for itself
             if self._given.address:
-                self._seat = Seat(self._name, self._study.study, self._say)
+                self._seat = Seat(self._folder, self._name, self._study.study, self._say)
             prepared = loading.result()
         finally:
             # Whoever is interrupted, or has given a wrong address, does not wait for images.
@@ -181,10 +182,12 @@ class Session:
             ledger.same_teacher(taught.teacher.digest)
             self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
 
-        wanted = self._study.teacher
-        what = "loading" if wanted.checkpoint else "training"
-        self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
-        return Teaching(self._study, prepared, self._storage, agree, self._shares.on_gpu, report, made)
+        wanted, gpu = self._study.teacher, self._shares.on_gpu
+        teaching = Teaching(self._study, prepared, self._storage, agree, gpu, report, made)
+        if teaching.taught is None:
+            what = "loading" if wanted.checkpoint else "training"
+            self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
+        return teaching
 
     def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
         """Every trial and final. Scratch trials do not wait for the teacher."""
@@ -198,21 +201,21 @@ class Session:
             may_use: Callable[[int, int, bool], int] = runner.alone
             if self._seat:
                 self._seat.progress, may_use = lambda: view.summary, self._seat.may_use
-
-            def cannot_go_on() -> TuneKDError | None:
-                return conductor.stopped or (None if teaching.ready() else teaching.error)
-
             try:
                 runner.conduct(
                     conductor,
                     material,
                     self._shares,
                     teaching,
-                    lambda: self._interrupted or self._mirror.taken or cannot_go_on() is not None,
+                    lambda: (
+                        self._interrupted or self._mirror.taken or (not teaching.ready() and teaching.error is not None)
+                    ),
                     may_use,
                 )
             except runner.Interrupted:
-                raise cannot_go_on() or KeyboardInterrupt from None
+                if teaching.error:
+                    raise teaching.error from None
+                raise
             self._may_break = True
         assert teaching.taught is not None  # no final is trained before
         self._phases["teacher"] = teaching.seconds

@@ -84,12 +84,12 @@ def normalise(
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
     """0…255 to what a model reads: (x/255 - mean) / std per channel."""
-    scale, offset = _scale(mean, std, pictures.device)
+    scale, offset = scale_and_offset(mean, std, pictures.device)
     return torch.addcmul(offset, pictures.to(torch.float32, memory_format=layout), scale)
 
 
 @functools.lru_cache(maxsize=8)
-def _scale(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+def scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):  # whoever asks first, training must be able to use them
         scale = torch.tensor([1 / (255 * s) for s in std], device=device)
         offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)

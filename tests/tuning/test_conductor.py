@@ -162,13 +162,13 @@ def test_a_node_without_the_storage_is_not_the_trainings_fault_but_ends_a_search
             assert isinstance(leg, Leg)
             assert (leg.entry, leg.until, leg.reported) == (again.entry, again.until, again.reported)
         play.train(leg)
-    for _ in range(MOST_UNSTORED):
-        assert not play.conductor.stopped
+    for _ in range(MOST_UNSTORED - 1):
         play.conductor.ended(leg, {OUTCOME: NOT_STORED, MESSAGE: "not there"})
         again, leg = leg, play.conductor.next()
         assert isinstance(leg, Leg)
         assert leg.entry == again.entry
-    assert str(play.conductor.stopped).startswith("not there. Everything so far is kept")
+    with pytest.raises(TuneKDError, match=r"not there\. Everything so far is kept"):
+        play.conductor.ended(leg, {OUTCOME: NOT_STORED, MESSAGE: "not there"})
     assert not any(state == names.FAIL for _, _, state in play.states())
 
 

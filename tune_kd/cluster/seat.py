@@ -3,11 +3,12 @@
 import getpass
 import logging
 import os
+import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,14 +18,17 @@ from tune_kd.cluster.board import Notice, Place, board
 
 BEAT_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
-TEACHER = "teacher"
 
 
 class Seat:
-    """Talks in a thread of its own, so that a slow board holds nothing up. A board that is gone limits nobody."""
+    """Talks in a thread of its own, so that a slow board holds nothing up. A board that is gone limits nobody.
 
-    def __init__(self, name: str, study: str, say: Callable[[str], None]) -> None:
-        self._notice = Notice(uuid.uuid4().hex, name, os.environ.get(USER) or getpass.getuser(), study)
+    A seat belongs to a results folder: a search that goes on after a kill takes its own again.
+    """
+
+    def __init__(self, folder: Path, name: str, study: str, say: Callable[[str], None]) -> None:
+        owner = os.environ.get(USER) or getpass.getuser()
+        self._notice = Notice(f"{socket.gethostname()}:{folder}", name, owner, study)
         self._say = say
         self.progress: Callable[[], str] = str
         self._began = time.monotonic()
@@ -80,8 +84,8 @@ class Seat:
             notice = replace(self._notice, progress=self.progress())
             wanted = notice.slots if self._hungry else self._most
             self._hungry, self._most = False, notice.live
-            # The teacher is one training, and trained before there are legs.
-            return replace(notice, wanted=max(wanted, notice.phase == TEACHER))
+            # One at least: the teacher is a training too, and only a search that has a slot asks whether it is done.
+            return replace(notice, wanted=max(wanted, 1))
 
     def _heard(self, place: Place) -> None:
         with self._lock:

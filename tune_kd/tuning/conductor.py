@@ -83,8 +83,6 @@ class Conductor:
         self._unstored: Counter[int] = Counter()
         self.unstored: Counter[str] = Counter()
         """Why legs could not use the storage, and how often."""
-        self.stopped: TuneKDError | None = None
-        """Why the search cannot go on, once it cannot."""
         for arm in plan.arms:
             for entry, trial in list(ledger.entries(arm)):
                 self._trials[arm.number, entry.number] = entry
@@ -239,9 +237,9 @@ class Conductor:
         """Says nothing about the training; another node may be able to."""
         self.unstored[reason] += 1
         self._unstored[entry.id] += 1
-        if self._unstored[entry.id] == MOST_UNSTORED:
-            self.stopped = TuneKDError(f"{reason}. Everything so far is kept; mend it and go on with --resume.")
         self._stands(entry)
+        if self._unstored[entry.id] == MOST_UNSTORED:
+            raise TuneKDError(f"{reason}. Everything so far is kept; mend it and go on with --resume.")
 
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry

@@ -5,6 +5,8 @@ disk each time. Here a write is one append; the disk is waited for once a second
 dropped at the next start. optuna-dashboard reads the file as it is.
 """
 
+import contextlib
+import errno
 import json
 import os
 import time
@@ -23,7 +25,8 @@ class LedgerFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         _drop_torn_line(path)
         self._path = path
-        self._file = path.open("a+b")
+        self._file = path.open("rb")
+        self._end = path.open("ab", buffering=0)
         self._offsets = [0]
         self._synced = time.monotonic()
 
@@ -43,14 +46,25 @@ class LedgerFile(BaseJournalBackend):
                     ) from error
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._file.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
-        self._file.flush()
-        if time.monotonic() - self._synced > SYNC_SECONDS:
-            self.sync()
+        """Whole, or not at all."""
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        size = os.fstat(self._end.fileno()).st_size
+        try:
+            if self._end.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                self.sync()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._end.truncate(size)
+            raise TuneKDError(
+                f"{self._path}: the ledger cannot be written ({error.strerror}). Everything before is kept. Make room, "
+                "then go on with --resume."
+            ) from error
 
     def sync(self) -> None:
         """Waits until everything written has reached the disk."""
-        os.fsync(self._file.fileno())
+        os.fsync(self._end.fileno())
         self._synced = time.monotonic()
 
 

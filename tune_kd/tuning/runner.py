@@ -34,7 +34,7 @@ from tune_kd.tuning import gauge, memory
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.nodes import Nodes, Slots, Wishes, read
 from tune_kd.tuning.resources import Share, Shares, fixed, slots
-from tune_kd.tuning.searcher import Floor, Interrupted, LegSearcher
+from tune_kd.tuning.searcher import Broken, Floor, Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
@@ -54,9 +54,14 @@ def connect(address: str | None) -> None:
             include_dashboard=False if address is None else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = " ".join(str(error).split())
         if address is None:
             raise TuneKDError(f"Ray could not be started on this machine: {reason}") from error
+        if "Version mismatch" in reason:
+            raise InputError(
+                f"--address {address}: the Ray there is of another version. {reason}. Install the same on both "
+                "sides, or leave --address out to run on this machine."
+            ) from error
         raise _unreachable(address, reason) from error
 
 
@@ -207,6 +212,8 @@ def drive(
             ),
             run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Started(searcher)]),
         ).fit()
+    except Broken as broken:
+        raise broken.cause from None
     finally:
         wishes.withdraw()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from ray.tune.search import Searcher
@@ -20,6 +21,22 @@ overtaken by smaller ones for ever: after so long they let it in."""
 
 class Interrupted(KeyboardInterrupt):
     """The user wants the search to end now. No `Exception`: Tune must neither swallow it nor wait for its trials."""
+
+
+class Broken(BaseException):
+    """The search itself cannot go on. No `Exception`: Tune would take it for the death of a trial."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+@contextmanager
+def _not_the_trials() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise Broken(error) from error
 
 
 class Floor:
@@ -93,8 +110,9 @@ class LegSearcher(Searcher):
         # Tune asks between any two events, so this is where a search can be left with nothing half written.
         if self._interrupted():
             raise Interrupted
-        self._wish(lambda: self._conductor.could_run)
-        leg = self._in_hand or self._next()
+        with _not_the_trials():
+            self._wish(lambda: self._conductor.could_run)
+            leg = self._in_hand or self._next()
         if leg == "done":
             return Searcher.FINISHED
         if leg == "wait":
@@ -139,18 +157,21 @@ class LegSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if OUTCOME not in result:
-            self._conductor.reported(self._legs[trial_id], result)
+            with _not_the_trials():
+                self._conductor.reported(self._legs[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if error or result is None or OUTCOME not in result:
             self.died(trial_id)
         else:
-            self._conductor.ended(self._put_down(trial_id), result)
+            with _not_the_trials():
+                self._conductor.ended(self._put_down(trial_id), result)
 
     def died(self, trial_id: str, cause: str = "") -> None:
         """Its process is gone, or could not be used again; heard from several sides, so only the first counts."""
         if trial_id in self._legs:
-            self._conductor.died(self._put_down(trial_id), cause)
+            with _not_the_trials():
+                self._conductor.died(self._put_down(trial_id), cause)
 
     def _put_down(self, trial_id: str) -> Leg:
         self._floor.leave(trial_id)

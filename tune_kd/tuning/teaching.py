@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tune_kd.space.study import Study
 from tune_kd.storage import Storage
 from tune_kd.training import Images
 from tune_kd.tuning.resources import Share
+from tune_kd.tuning.taught import Taught
 from tune_kd.tuning.workbench import as_tensor, pick_device
 
 POLL_SECONDS = 0.25
@@ -26,12 +26,6 @@ MOST_DEATHS = 3
 PLACE_SECONDS = 60.0
 """How long the teacher's place is waited for; on a cluster that is full it comes later."""
 SAVED = f"{names.CHECKPOINT_DIR}/teacher.pt"
-
-
-@dataclass(frozen=True)
-class Taught:
-    teacher: teacher.Teacher
-    facts: dict[str, Any]
 
 
 class Maker:
@@ -83,10 +77,7 @@ class Teaching:
         report: Callable[[dict[str, float]], None],
         made: Callable[[Taught], None],
     ) -> None:
-        file = study.teacher.checkpoint
-        # A file of the user's is read here: other machines need not have it.
-        loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
-        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
+        self._storage = storage
         self._gpu = gpu
         self._report = report
         self._made = made
@@ -96,6 +87,13 @@ class Teaching:
         self.reference: ray.ObjectRef[Any] | None = None
         self.error: TuneKDError | None = None
         self.seconds = 0.0
+        if taught := Taught.kept(storage):
+            self._take(taught)
+            return
+        file = study.teacher.checkpoint
+        # A file of the user's is read here: other machines need not have it.
+        loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
+        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.
         self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
@@ -147,6 +145,10 @@ class Teaching:
             raise _failed(cause) from error
         ray.kill(self._maker)
         remove_placement_group(self._place)
+        self._take(taught)
+        taught.keep(self._storage)
+
+    def _take(self, taught: Taught) -> None:
         self._made(taught)
         # Put by this process, it outlives the one that made it.
         self.reference = ray.put(taught.teacher)

@@ -1,0 +1,162 @@
+"""What every benchmark shares: sides in turn, medians, the machine, and one JSON file at the end."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = ROOT / "benchmarks" / "results"
+VERSIONS: Final = ("torch", "ray", "optuna", "mlflow", "numpy")
+NO_RESULT: Final = 2
+"""Exit code where the machine lacks what a benchmark needs."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a result, and what it should be: `at_least` or `at_most`."""
+
+    value: float
+    unit: str = "×"
+    at_least: float | None = None
+    at_most: float | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        if self.at_least is not None:
+            return self.value >= self.at_least
+        return None if self.at_most is None else self.value <= self.at_most
+
+    def words(self) -> str:
+        goal = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most}"
+        wanted = "" if self.met is None else f" (goal {goal})"
+        unit = "" if self.unit == "×" else f" {self.unit}"
+        return f"{self.value:.4g}{unit}{wanted}{' – ' + self.note if self.note else ''}"
+
+
+@dataclass
+class Result:
+    """What goes into the JSON."""
+
+    settings: dict[str, Any]
+    figures: dict[str, Figure]
+    rounds: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    equal_work: dict[str, Any] = field(default_factory=dict)
+
+
+class UnequalWork(Exception):
+    """The two sides did not do the same, so their times cannot be compared."""
+
+
+def parser(description: str | None, rounds: int = 3) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=(description or "").partition("\n")[0], allow_abbrev=False)
+    made.add_argument("--rounds", type=int, default=rounds, help=f"how often each side is measured ({rounds})")
+    made.add_argument("--out", type=Path, help="where the JSON goes (benchmarks/results/<name>.json)")
+    return made
+
+
+def in_turn(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Each side once a round, in opposite order every other round: what else the machine does hits both alike."""
+    told: dict[str, list[T]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in list(sides)[:: -1 if number % 2 else 1]:
+            progress(f"round {number + 1} of {rounds}: {name}")
+            told[name].append(sides[name]())
+    return told
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median of the rounds' own ratios: what slows a whole round down cancels out."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def require_equal(what: str, **sides: Any) -> Any:
+    """The one value that all sides have, or the benchmark ends here."""
+    values = list(sides.values())
+    if any(value != values[0] for value in values):
+        raise UnequalWork(f"{what} differs: {sides}")
+    return values[0]
+
+
+def report(name: str, given: argparse.Namespace, measure: Callable[[], Result]) -> int:
+    """Measures, writes the JSON, prints a line a figure; the exit code."""
+    before, started = os.getloadavg(), time.time()
+    result = measure()
+    record = {
+        "benchmark": name,
+        "command": ["python", "-m", f"benchmarks.{name}", *sys.argv[1:]],
+        "when": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(started)),
+        "took_seconds": round(time.time() - started, 1),
+        "machine": machine(),
+        "load_average": {"before": before, "after": os.getloadavg()},
+        "settings": result.settings,
+        "equal_work": result.equal_work,
+        "rounds": result.rounds,
+        "results": {key: {**vars(figure), "met": figure.met} for key, figure in result.figures.items()},
+    }
+    path: Path = given.out or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n")
+    for key, figure in result.figures.items():
+        print(f"{key}: {figure.words()}")
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in VERSIONS},
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Memory of a process that lies in RAM, shared pages included."""
+    return _status(pid, "VmRSS:") / 1024
+
+
+def private_mb(pid: int | str = "self") -> float:
+    """Memory that no other process shares."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def _status(pid: int | str, key: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))

@@ -1,0 +1,92 @@
+"""The benchmarks run, at sizes that measure nothing: what they check and write is the same as at full size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks import exercise, measuring
+from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
+
+ROOT = Path(__file__).parents[1]
+KEYS = {"benchmark", "command", "when", "machine", "load_average", "settings", "equal_work", "rounds", "results"}
+
+
+def bench(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    out = folder / f"{name}.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(out), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(out.read_text())
+    assert told.keys() >= KEYS
+    assert {"cores", "processor", "torch", "ray"} <= told["machine"].keys()
+    for figure, value in told["results"].items():
+        assert f"{figure}: " in done.stdout
+        assert value["value"] > 0 or figure.startswith(("driver's memory", "ours above"))
+    return told
+
+
+def test_many_trials_counts_every_report(ray_address: str, tmp_path: Path) -> None:
+    told = bench("many_trials", tmp_path, "--trials", "20", "--reports", "2", "--address", ray_address)
+    assert told["equal_work"] == {"reports": 40}
+    assert len(told["rounds"]["ours"][0]["seconds_per_tenth"]) == 10
+
+
+def test_optuna_overhead_runs_as_many_trials_on_both_sides(ray_address: str, tmp_path: Path) -> None:
+    arguments = ("--trials", "4", "--seconds", "0.05", "--rounds", "1", "--address", ray_address)
+    told = bench("optuna_overhead", tmp_path, *arguments)
+    assert told["equal_work"] == {"trials": [4], "seconds a trial": 0.05}
+    assert set(told["rounds"]) == {"ours", "optuna"}
+    assert told["results"]["ours ÷ optuna"]["at_most"] == 1.05
+
+
+def test_a_benchmark_of_gpus_says_that_there_is_none(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu_rates", "--out", str(tmp_path / "none.json")]
+    without = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60)
+    assert done.returncode == measuring.NO_RESULT
+    assert "no GPU" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_both_sides_get_the_same_images_and_a_teacher(tmp_path: Path) -> None:
+    given = SimpleNamespace(images=64, epochs=1, teacher_epochs=1, root=None)
+    made = exercise.make(given, tmp_path)  # type: ignore[arg-type]
+    study, prepared = made.load()
+    import numpy as np
+
+    arrays = np.load(made.arrays)
+    assert arrays["images"].shape == (64, 3, 32, 32)
+    assert len(arrays["val_labels"]) == exercise.HELD_OUT == len(prepared.splits.validation)
+    assert not set(map(bytes, arrays["images"])) & set(map(bytes, arrays["val_images"]))
+    assert study.teacher.checkpoint == str(made.teacher)
+    assert json.loads(made.first.read_text()) == [dict(point) for point in study.first]
+
+
+def test_sides_take_turns_and_unequal_work_is_no_result() -> None:
+    order: list[str] = []
+    told = in_turn({name: lambda name=name: order.append(name) or len(order) for name in "ab"}, 3)  # type: ignore[misc]
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert told == {"a": [1, 4, 5], "b": [2, 3, 6]}
+    assert require_equal("epochs", ours=[2, 2], theirs=[2, 2]) == [2, 2]
+    with pytest.raises(UnequalWork, match="epochs differs"):
+        require_equal("epochs", ours=[2, 2], theirs=[2, 1])
+
+
+@pytest.mark.parametrize(
+    ("figure", "met", "words"),
+    [
+        (Figure(63.21, at_least=50), True, "63.21 (goal ≥ 50)"),
+        (Figure(1.3, at_most=1.2), False, "1.3 (goal ≤ 1.2)"),
+        (Figure(4.0, "s", note="labelled"), None, "4 s – labelled"),
+    ],
+)
+def test_a_figure_says_whether_it_is_what_it_should_be(figure: Figure, met: bool | None, words: str) -> None:
+    assert figure.met is met
+    assert figure.words() == words

@@ -1,0 +1,38 @@
+"""Ray clusters that a search cannot join."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def older_ray(ray_address: str) -> Iterator[str]:
+    """The tests' Ray, as long as it says that it was started by another version."""
+    from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
+    from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
+    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+    space = {"namespace": KV_NAMESPACE_CLUSTER}
+    said = _internal_kv_get(CLUSTER_METADATA_KEY, **space)
+    _internal_kv_put(CLUSTER_METADATA_KEY, json.dumps(json.loads(said) | {"ray_version": "2.9.1"}), True, **space)
+    yield ray_address
+    _internal_kv_put(CLUSTER_METADATA_KEY, said, True, **space)
+
+
+def test_a_ray_of_another_version_is_a_mistake_of_the_user(older_ray: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tune_kd.search", "--address", older_ray],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"--address {older_ray}: the Ray there is of another version" in done.stderr
+    assert "Ray: 2.9.1" in done.stderr
+    assert "Traceback" not in done.stderr
