@@ -273,7 +273,7 @@ def test_the_copy_follows_the_ledger_and_stops_when_another_machine_goes_on(
     folder = begun(tmp_path / "mine")
     storage = Storage.at(server.address, "followed").marked()
     copying = Mirror(storage, folder)
-    copying.begin(storage)
+    copying.begin()
     with (folder / names.LEDGER_FILE).open("ab") as ledger:
         ledger.write(b'{"op_code":1}\n{"half')
     wait_for(lambda: storage.read(names.LEDGER_FILE) == b'{"op_code":0}\n{"op_code":1}\n')
@@ -289,7 +289,7 @@ def test_the_copy_follows_the_ledger_and_stops_when_another_machine_goes_on(
 
 
 def wait_for(what: Any) -> None:
-    deadline = time.time() + 30
+    deadline = time.time() + 120
     while not what():
         assert time.time() < deadline
         time.sleep(0.05)
@@ -312,6 +312,7 @@ def test_machines_that_share_no_folder_agree_on_the_first_decision(server: Serve
 # Whole searches.
 
 
+@pytest.mark.timeout(900)
 def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     server: Server, ray_address: str, tmp_path: Path
 ) -> None:
@@ -383,7 +384,7 @@ def blind_node(ray_address: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         node.terminate()
-        node.wait(30)
+        node.wait(120)
         wait_for(lambda: alive(ray) == 1)
 
 
@@ -401,6 +402,7 @@ def unshare() -> None:
 SMALL = ("--set", "resources.cpu=1", "--set", "budget={trials: 2, epochs: 2, first_rung: 1, complete: 1, repeats: 1}")
 
 
+@pytest.mark.timeout(900)
 def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not(
     unshare: None, server: Server, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,6 +424,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not
     assert set(kept.trials["state"]) <= {names.COMPLETE, names.PRUNED}
 
 
+@pytest.mark.timeout(900)
 def test_a_node_that_joins_late_and_does_not_see_the_folder_fails_no_training(
     unshare: None, ray_address: str, tmp_path: Path
 ) -> None:

@@ -109,31 +109,35 @@ class Mirror:
         if len(stored) > len(known):
             replace(ledger, stored)
 
-    def begin(self, storage: Storage) -> None:
-        """Once the storage is marked as this search's."""
+    def mark(self) -> Storage:
+        """The storage, from now on this search's."""
+        self._storage = self._storage.marked()
+        return self._storage
+
+    def begin(self) -> None:
         if self._own:
             return
-        self._storage = storage
         remember(self._storage, self._folder)
         self._storage.write(names.STUDY_FILE, (self._folder / names.STUDY_FILE).read_bytes())
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
         self._thread.start()
 
     def end(self) -> str:
-        """Copies all there is; says what is to be said about that."""
-        if self._thread is None:
-            return ""
+        """Copies all there is and takes the mark away; says what is to be said about that."""
         self._stop.set()
-        self._thread.join()
         try:
-            self._look()
-            if self.taken:
-                return f"another machine has gone on with this search in {self._storage.shown}: go on there."
-            for path in self._results():
-                self._storage.write(path.relative_to(self._folder).as_posix(), path.read_bytes())
-            self._copy()
-        except (StorageError, OSError) as error:
-            return f"the results could not be copied ({error}); they are in {self._folder}."
+            if self._thread is not None:
+                self._thread.join()
+                self._look()
+                if self.taken:
+                    return f"another machine has gone on with this search in {self._storage.shown}: go on there."
+                for path in self._results():
+                    self._storage.write(path.relative_to(self._folder).as_posix(), path.read_bytes())
+                self._copy()
+            self._storage.leave()
+        except (TuneKDError, OSError) as error:
+            where = "" if self._own else f" The results could not be copied; they are in {self._folder}."
+            return f"{error}.{where}"
         return ""
 
     def _run(self) -> None:

@@ -75,7 +75,8 @@ class Session:
                 self._console.print(f"\n{escape(self._how_to_go_on())}")
                 return names.INTERRUPTED
             finally:
-                self._let_go_of_storage()
+                if note := self._mirror.end():
+                    self._console.print(f"[yellow]note:[/] {escape(note)}")
                 if self._seat:
                     self._seat.leave()
                 runner.disconnect()
@@ -88,12 +89,12 @@ class Session:
             self._mirror.adopt(self._given.resume)
             self._fetch_teacher()
             prepared = self._start()
-            self._storage = self._storage.marked()
+            self._storage = self._mirror.mark()
             reach.check(self._storage)
             self._shares = runner.fitting_shares(self._study, prepared, self._say)
             if self._seat:
                 self._seat.may_use(runner.slots_now(self._shares), live=0, more=False)
-            self._mirror.begin(self._storage)
+            self._mirror.begin()
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
         if front_models(self._study):
             ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
@@ -207,9 +208,7 @@ class Session:
                     material,
                     self._shares,
                     teaching,
-                    lambda: (
-                        self._interrupted or self._mirror.taken or (not teaching.ready() and teaching.error is not None)
-                    ),
+                    lambda: self._interrupted or self._mirror.taken or teaching.failed(),
                     may_use,
                 )
             except runner.Interrupted:
@@ -243,17 +242,6 @@ class Session:
             self._console.print(
                 f"[yellow]note:[/] {escape(str(error))}. Its weights are in {escape(str(best.weights))}."
             )
-
-    def _let_go_of_storage(self) -> None:
-        """Whatever way the search has ended."""
-        try:
-            note = self._mirror.end()
-            if not note:
-                self._storage.leave()
-        except TuneKDError as error:
-            note = str(error)
-        if note:
-            self._console.print(f"[yellow]note:[/] {escape(note)}")
 
     def _artifacts(self) -> list[Path]:
         """What of the folder goes to MLflow, figures included."""

@@ -124,6 +124,9 @@ class Teaching:
                 self.error = error
         return self.taught is not None and self.error is None
 
+    def failed(self) -> bool:
+        return not self.ready() and self.error is not None
+
     def _look(self) -> None:
         try:
             if ray.wait([self._hearing], timeout=0)[0]:
