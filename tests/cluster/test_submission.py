@@ -12,6 +12,8 @@ import pytest
 from tests.cluster.conftest import Head
 from tune_kd import names
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 STUDY = """
 study: sent
 data: {dataset: digits, drawn: 200, evaluate_on: [scanned], teacher_on: [scanned]}
