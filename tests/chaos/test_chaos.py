@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.__main__ import Arena
 from tests.chaos.kills import DRIVER, RAYLET, SERVER, WORKER, Kill
 from tests.chaos.world import QUICK
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = [
     Kill(DRIVER, "asked", 0.0),

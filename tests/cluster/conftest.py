@@ -1,10 +1,12 @@
 """A real head of a cluster of its own, with a jobs server, that lets nobody in without the token."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,13 +35,15 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     folder = tmp_path_factory.mktemp("h")
+    # A socket's path has to be short.
+    ray = Path(tempfile.mkdtemp(prefix="r"))
     home, port = folder / "home", free_port()
     home.mkdir()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     options = [
         "--head", "--block", "--port=0", "--num-cpus=2", "--include-dashboard=true", f"--dashboard-port={port}",
-        f"--ray-client-server-port={free_port()}", "--dashboard-agent-listen-port=0", f"--temp-dir={folder / 'ray'}",
+        f"--ray-client-server-port={free_port()}", "--dashboard-agent-listen-port=0", f"--temp-dir={ray}",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -59,6 +63,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
             process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+        shutil.rmtree(ray, ignore_errors=True)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -16,6 +16,8 @@ from tune_kd.arguments import parse
 from tune_kd.cluster import submission
 from tune_kd.errors import InputError
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 STUDY = """
 study: sent
 data: {dataset: digits, drawn: 200, evaluate_on: [scanned], teacher_on: [scanned]}

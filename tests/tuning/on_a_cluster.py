@@ -155,7 +155,13 @@ def faults(folder: Path, cluster: Cluster) -> dict[str, Any]:
         done["gone"] = time.time()
         cluster.remove_node(late, allow_graceful=False)
 
-    beside = threading.Thread(target=happen)
+    def watched() -> None:
+        try:
+            happen()
+        except Exception as error:  # in a thread, where nobody would see it
+            done["error"] = repr(error)
+
+    beside = threading.Thread(target=watched)
     beside.start()
     scene.run(training(folder, 1.5))
     beside.join()
@@ -186,7 +192,8 @@ class Hungry(torch.nn.Module):
         self.inner = inner
 
     def forward(self, images):
-        has = ray.get_runtime_context().get_assigned_resources() if ray.is_initialized() else {}
+        context = ray.get_runtime_context()
+        has = context.get_assigned_resources() if context.worker.mode == ray.WORKER_MODE else {}
         if self.training and max((v for k, v in has.items() if k.startswith("GPU")), default=1) < 0.5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return self.inner(images)
