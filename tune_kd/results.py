@@ -153,6 +153,24 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     return export(folder, model, prepared.mean, prepared.std, facts)
 
 
+def artifacts(folder: Path) -> list[Path]:
+    """What of the folder goes to MLflow, figures included."""
+    if (folder / names.REPORT_FILE).exists():
+        figures = folder / "figures"
+        figures.mkdir(exist_ok=True)
+        for name, png in summary.figures(folder).items():
+            (figures / name).write_bytes(png)
+    wanted = (
+        names.STUDY_FILE,
+        names.VERDICT_FILE,
+        names.REPORT_FILE,
+        names.TRIALS_FILE,
+        names.FINALS_FILE,
+        "figures",
+    )
+    return [folder / name for name in wanted if (folder / name).exists()]
+
+
 def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
     """The verdict's figures that belong on MLflow's parent run."""
     found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}

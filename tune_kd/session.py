@@ -116,7 +116,7 @@ class Session:
             raise
         finally:
             outcome = tracker.finish(
-                status=status, metrics=results.headline(verdict), tags={}, artifacts=self._artifacts()
+                status=status, metrics=results.headline(verdict), tags={}, artifacts=results.artifacts(self._folder)
             )
             ledger.sync()
         self._show(verdict, tracker, outcome)
@@ -242,23 +242,6 @@ class Session:
             self._console.print(
                 f"[yellow]note:[/] {escape(str(error))}. Its weights are in {escape(str(best.weights))}."
             )
-
-    def _artifacts(self) -> list[Path]:
-        """What of the folder goes to MLflow, figures included."""
-        if (self._folder / names.REPORT_FILE).exists():
-            figures = self._folder / "figures"
-            figures.mkdir(exist_ok=True)
-            for name, png in summary.figures(self._folder).items():
-                (figures / name).write_bytes(png)
-        wanted = (
-            names.STUDY_FILE,
-            names.VERDICT_FILE,
-            names.REPORT_FILE,
-            names.TRIALS_FILE,
-            names.FINALS_FILE,
-            "figures",
-        )
-        return [self._folder / name for name in wanted if (self._folder / name).exists()]
 
     # What is said.
 
