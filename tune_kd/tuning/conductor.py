@@ -103,7 +103,10 @@ class Conductor:
         if arm.number in self._finals:
             return len(self._finals[arm.number])
         ladder = self._ladders[arm.number]
-        return 0 if ladder.closing or not self._may_train(arm) else max(0, ladder.trials - len(ladder.epochs))
+        if ladder.closing or not self._may_train(arm):
+            return 0
+        # One that goes on may let others go on after it, but not before.
+        return max(ladder.trials - len(ladder.epochs), int(isinstance(ladder.next(), GoOn)))
 
     def _may_train(self, arm: Arm) -> bool:
         return self._taught() or arm.name == names.SCRATCH
