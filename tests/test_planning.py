@@ -87,6 +87,7 @@ FACTOR = 2.5
 """Between what is expected and what happens, either way. On a machine that does nothing else it is below 1.5."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_estimate_is_what_a_search_takes(nodes: int, tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster

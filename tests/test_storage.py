@@ -317,7 +317,8 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     server: Server, ray_address: str, tmp_path: Path
 ) -> None:
     """Whose verdict is that of a search that was neither killed nor kept anywhere else."""
-    (tmp_path / "tiny.yaml").write_text(STUDY)
+    # Long enough to be killed before its end: the storage is a second behind.
+    (tmp_path / "tiny.yaml").write_text(STUDY.replace("epochs: 4, first_rung: 1", "epochs: 24, first_rung: 6"))
     plain = run(tmp_path, ray_address, "tiny.yaml", "--name", "plain")
     begin = command(ray_address, "tiny.yaml", "--name", "broken", "--storage", server.address)
     process = subprocess.Popen(

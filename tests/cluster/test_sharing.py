@@ -5,7 +5,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tune_kd import names
+
+pytestmark = pytest.mark.slow
 
 STUDY = """
 study: shared

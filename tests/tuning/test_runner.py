@@ -14,13 +14,15 @@ def older_ray(ray_address: str) -> Iterator[str]:
     """The tests' Ray, as long as it says that it was started by another version."""
     from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
     from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
-    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+    from ray._raylet import GcsClient
 
-    space = {"namespace": KV_NAMESPACE_CLUSTER}
-    said = _internal_kv_get(CLUSTER_METADATA_KEY, **space)
-    _internal_kv_put(CLUSTER_METADATA_KEY, json.dumps(json.loads(said) | {"ray_version": "2.9.1"}), True, **space)
+    # Not through this process's own connection: other tests end that.
+    store, key = GcsClient(address=ray_address), CLUSTER_METADATA_KEY
+    said = store.internal_kv_get(key, KV_NAMESPACE_CLUSTER)
+    older = json.dumps(json.loads(said) | {"ray_version": "2.9.1"}).encode()
+    store.internal_kv_put(key, older, True, KV_NAMESPACE_CLUSTER)
     yield ray_address
-    _internal_kv_put(CLUSTER_METADATA_KEY, said, True, **space)
+    store.internal_kv_put(key, said, True, KV_NAMESPACE_CLUSTER)
 
 
 def test_a_ray_of_another_version_is_a_mistake_of_the_user(older_ray: str, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ class Board:
         seat.notice, seat.heard = notice, now
         order, given = self._shared()
         number = next(k for k, each in enumerate(order) if each.notice.id == notice.id)
-        return Place(given[number], len(order), number)
+        # One that does not know yet how many slots it could use takes none from the others.
+        return Place(given[number], sum(each.notice.slots > 0 for each in order), number)
 
     def leave(self, id: str) -> None:
         self._seats.pop(id, None)

@@ -37,12 +37,14 @@ class Seat:
         self._most = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._news = threading.Event()
         self._thread = threading.Thread(target=self._talk, name="seat", daemon=True)
 
         self._thread.start()
 
     def leave(self) -> None:
         self._over.set()
+        self._news.set()
         self._thread.join(ANSWER_SECONDS)
 
     def tell(self, phase: str) -> None:
@@ -54,6 +56,8 @@ class Seat:
         with self._lock:
             self._most = max(self._most, live)
             self._hungry = self._hungry or more
+            if slots and not self._notice.slots:
+                self._news.set()
             self._notice = replace(self._notice, slots=slots, live=live)
             return slots if self._place is None else min(slots, self._place.slots)
 
@@ -62,13 +66,17 @@ class Seat:
         while not self._over.is_set():
             try:
                 found = found or board()
-                place = ray.get(found.hear.remote(self._next(), self._age()), timeout=ANSWER_SECONDS)
-                self._heard(place)
+                notice = self._next()
+                place = ray.get(found.hear.remote(notice, self._age()), timeout=ANSWER_SECONDS)
+                # What is answered to a search that does not know yet how many it could use says nothing.
+                if notice.slots:
+                    self._heard(place)
             except Exception as error:
                 # Whatever it is, the search is worth more than the order of turns.
                 logging.getLogger(__name__).debug("no board: %s", error)
                 found = None
-            self._over.wait(BEAT_SECONDS)
+            self._news.wait(BEAT_SECONDS)
+            self._news.clear()
         try:
             if found is not None:
                 ray.get(found.leave.remote(self._notice.id), timeout=ANSWER_SECONDS)
