@@ -1,7 +1,8 @@
 """What a person sees while a search runs: a live table on a terminal, else a plain line now and then."""
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from tune_kd.tuning.ledger import Entry, Ledger
 
 LINE_SECONDS = 15.0
 MOST_ROWS = 24
+PACE_EPOCHS = 200
+"""The pace is that of so many epochs: the first ones waited for processes to start."""
 
 
 @dataclass
@@ -32,6 +35,22 @@ class Standing:
             self.best = value
 
 
+class Lessons:
+    """Says how far the teacher is: five times, and where its epochs take long, after each."""
+
+    def __init__(self, epochs: int, say: Callable[[str], None]) -> None:
+        self._epochs = epochs
+        self._say = say
+        self._said = time.monotonic()
+
+    def reported(self, metrics: Mapping[str, float]) -> None:
+        epoch, now = int(metrics[names.EPOCH]), time.monotonic()
+        if epoch % max(1, self._epochs // 5) == 0 or now - self._said >= LINE_SECONDS:
+            self._said = now
+            accuracy = metrics[names.VAL_ACCURACY]
+            self._say(f"teacher: epoch {epoch} of {self._epochs}, validation accuracy {accuracy:.2%}")
+
+
 class View:
     """Counts what it hears; the table is drawn from the counts when the screen wants it."""
 
@@ -43,6 +62,7 @@ class View:
         self._started = time.monotonic()
         self._said = self._started
         self._epochs = self._before = 0
+        self._latest: deque[float] = deque(maxlen=PACE_EPOCHS)
         for arm in plan.arms:
             standing = self._arms[arm.number]
             for _, trial in ledger.entries(arm):
@@ -73,6 +93,7 @@ class View:
 
     def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
         self._epochs += 1
+        self._latest.append(time.monotonic())
         value = metrics[names.VAL_ACCURACY]
         self._running[entry.id] = (entry, int(metrics[names.EPOCH]), value)
         if not entry.final:
@@ -98,11 +119,11 @@ class View:
         )
 
     def _left(self) -> float | None:
-        """Seconds to go, from the pace so far; the number of epochs is itself an estimate."""
+        """Seconds to go, from the pace of late; the number of epochs is itself an estimate."""
         done, total = self._before + self._epochs, self._plan.epochs
-        if self._epochs < 10 or done >= total:
+        if len(self._latest) < 10 or done >= total:
             return None
-        return (time.monotonic() - self._started) / self._epochs * (total - done)
+        return (time.monotonic() - self._latest[0]) / len(self._latest) * (total - done)
 
     def _line(self) -> None:
         if self._on_screen or self._quiet or time.monotonic() - self._said < LINE_SECONDS:

@@ -22,7 +22,7 @@ from tune_kd import export, names, plan, results, summary, tracking
 from tune_kd.cluster.seat import Seat
 from tune_kd.errors import TuneKDError
 from tune_kd.files import replace
-from tune_kd.live import View
+from tune_kd.live import Lessons, View
 from tune_kd.mirror import Mirror, chosen
 from tune_kd.precision import Agree
 from tune_kd.preparation import Prepared, prepare
@@ -172,19 +172,13 @@ class Session:
         )
 
     def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
-        total = self._study.teacher.epochs
-
-        def report(metrics: Mapping[str, float]) -> None:
-            epoch, accuracy = int(metrics[names.EPOCH]), metrics[names.VAL_ACCURACY]
-            if epoch % max(1, total // 5) == 0:
-                self._say(f"teacher: epoch {epoch} of {total}, validation accuracy {accuracy:.2%}")
-
         def made(taught: Taught) -> None:
             ledger.same_teacher(taught.teacher.digest)
             self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
 
         wanted, gpu = self._study.teacher, self._shares.on_gpu
-        teaching = Teaching(self._study, prepared, self._storage, agree, gpu, report, made)
+        lessons = Lessons(wanted.epochs, self._say)
+        teaching = Teaching(self._study, prepared, self._storage, agree, gpu, lessons.reported, made)
         if teaching.taught is None:
             what = "loading" if wanted.checkpoint else "training"
             self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
@@ -270,7 +264,7 @@ class Session:
             )
 
     def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(*map(escape, columns), header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(*map(escape, columns), header_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False)
         for row in rows:
             table.add_row(*map(escape, row))
         self._console.print(table)

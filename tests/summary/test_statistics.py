@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, finite, gain, holm, mean_sd, resolution, word
+from tune_kd.summary.statistics import (
+    HELPS,
+    HURTS,
+    NO_DIFFERENCE,
+    fallen_from,
+    finite,
+    gain,
+    holm,
+    mean_sd,
+    resolution,
+    word,
+)
 
 SCRATCH = {1: 0.700, 2: 0.712, 3: 0.695, 4: 0.706, 5: 0.701}
 DISTILLED = {1: 0.731, 2: 0.735, 3: 0.719, 4: 0.741, 5: 0.722}
@@ -119,3 +130,20 @@ def test_finite_and_spread():
     assert mean_sd([]) == (None, None)
     assert mean_sd([0.5]) == (0.5, None)
     assert mean_sd([0.4, 0.6]) == pytest.approx((0.5, 0.1414), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "fallen"),
+    [
+        ([0.873, 0.882, 0.345, 0.873, 0.886], [0.345]),
+        ([0.10, 0.882, 0.345, 0.873, 0.886, 0.88], [0.10, 0.345]),
+        ([0.837, 0.884, 0.851, 0.780, 0.804], []),  # wide, but together
+        ([0.96, 0.97, 0.91, 0.965, 0.962], []),  # five points are no collapse
+        ([0.9, 0.9, 0.1], []),  # of three nobody knows
+        ([], []),
+    ],
+)
+def test_a_final_that_came_to_nothing_is_told_from_a_wide_spread(values, fallen):
+    together, found = fallen_from(values)
+    assert found == fallen
+    assert sorted(together + found) == sorted(values)

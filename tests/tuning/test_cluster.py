@@ -54,7 +54,9 @@ def test_halves_and_quarters_are_packed_so_that_no_card_is_overfull_and_none_is_
     assert {leg["gpu"] for leg in legs} == {0.25, 0.5}
     for moment in at_once(legs):
         assert all(taken <= 1 for taken in cards(moment).values())
-    assert max(sum(leg["gpu"] for leg in moment) for moment in at_once(legs)) == 4
+    fullest = max((cards(moment) for moment in at_once(legs)), key=lambda taken: sum(taken.values()))
+    assert len(fullest) == 4
+    assert min(fullest.values()) > 0.5
 
 
 @pytest.mark.parametrize("scene", ["sixteen", "mixed", "slow_to_end", "faults"])

@@ -10,7 +10,7 @@ from tune_kd.files import replace
 from tune_kd.names import REPORT_FILE
 from tune_kd.summary.compare import comparison, comparison_page, names_of
 from tune_kd.summary.published import published_notes, published_table
-from tune_kd.summary.words import headline, sentences, terminal_table
+from tune_kd.summary.words import headline, percent, sentences, teacher_accuracy, terminal_table
 from tune_kd.summary.writing import judged, write
 
 
@@ -38,6 +38,7 @@ def _rebuild(folder: Path) -> None:
         raise InputError(
             f"{folder}: cannot write there ({error.strerror}). Choose a folder that can be written."
         ) from None
+    print(f"teacher {percent(teacher_accuracy(verdict))} %\n")
     print(_aligned(*terminal_table(verdict)), "", *sentences(verdict), "", headline(verdict), sep="\n")
     beside = published_table(verdict)
     for lines in ([_aligned(*beside)] if beside else [], published_notes(verdict)):

@@ -60,6 +60,19 @@ def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+def fallen_from(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The accuracies that belong together, and those that lie far below them: by ten points and ten times the spread.
+
+    The spread is the median distance from the median, which one collapse among five does not move.
+    """
+    if len(values) < 4:
+        return list(values), []
+    middle = float(np.median(values))
+    spread = float(np.median(np.abs(np.asarray(values) - middle)))
+    lowest = middle - max(0.1, 10 * spread)
+    return [value for value in values if value >= lowest], [value for value in values if value < lowest]
+
+
 def resolution(values: Iterable[float]) -> float:
     """The smallest step between accuracies that were measured, 0 where all are the same."""
     steps = np.diff(np.sort(np.fromiter(values, dtype=float)))

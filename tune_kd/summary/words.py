@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tune_kd.names import COST, DISTILLED, SCRATCH, TEST_ACCURACY
 from tune_kd.summary import cells, front, svg
-from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, finite
+from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, fallen_from, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "–"
@@ -58,7 +58,7 @@ def answer(cell: Mapping[str, Any]) -> str:
     reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % from scratch"
     between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
-    return f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_but(cell)}."
+    return f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_but(cell)}.{_fallen(cell)}"
 
 
 def _but(cell: Mapping[str, Any]) -> str:
@@ -67,6 +67,17 @@ def _but(cell: Mapping[str, Any]) -> str:
     if cell["word"] != NO_DIFFERENCE or low <= 0 <= high:
         return ""
     return "; the interval excludes zero, but p, corrected for asking of several cells, is not below 0.05"
+
+
+def _fallen(cell: Mapping[str, Any]) -> str:
+    """A final that came to nothing pulls the mean far down and the spread up: the reader should know that it is one."""
+    said = ""
+    for arm in (DISTILLED, SCRATCH):
+        rest, fallen = fallen_from(cell[arm]["values"])
+        if fallen:
+            came = f"{len(fallen)} of {len(rest) + len(fallen)} {arm} finals came to {percent(max(fallen))} % or less"
+            said += f" {came}, the others to {percent(min(rest))} % or more: this configuration is not stable."
+    return said
 
 
 def _p_clause(p: float | None) -> str:
@@ -115,14 +126,13 @@ def question(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> str:
 
 
 def terminal_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows of text, for whoever prints them."""
+    """Column names and rows of text that fit 80 characters; the sentences say the rest."""
     shown = front.by_point(verdict)["cells"]
     keys = list(dict.fromkeys(key for cell in shown for key in cell["cell"]))
     unit = front.cost_of(verdict)
     names = [*(cells.name(key) for key in keys), *([unit[1]] if unit else [])]
-    columns = [*names, "teacher %", "scratch %", "distilled %", "gain, points", "p", "word"]
-    teacher = percent(teacher_accuracy(verdict))
-    return columns, [[*_levels(cell, keys), *([price(cell)] if unit else []), teacher, *_row(cell)] for cell in shown]
+    columns = [*names, "scratch %", "distilled %", "gain, points", "word"]
+    return columns, [[*_levels(cell, keys), *([price(cell)] if unit else []), *_row(cell)] for cell in shown]
 
 
 def price(cell: Mapping[str, Any]) -> str:
@@ -139,4 +149,4 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     gain = cell["gain"]
     # In a narrow terminal the interval goes to the next line as a whole.
     between = interval(gain).replace(", ", ",\N{NO-BREAK SPACE}")
-    return [spread(cell[SCRATCH]), spread(cell[DISTILLED]), between, p_value(gain["p"]), str(cell["word"])]
+    return [spread(cell[SCRATCH]), spread(cell[DISTILLED]), between, str(cell["word"])]
