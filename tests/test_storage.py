@@ -403,6 +403,7 @@ def unshare() -> None:
 SMALL = ("--set", "resources.cpu=1", "--set", "budget={trials: 2, epochs: 2, first_rung: 1, complete: 1, repeats: 1}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not(
     unshare: None, server: Server, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -425,6 +426,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not
     assert set(kept.trials["state"]) <= {names.COMPLETE, names.PRUNED}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_node_that_joins_late_and_does_not_see_the_folder_fails_no_training(
     unshare: None, ray_address: str, tmp_path: Path
