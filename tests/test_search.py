@@ -190,9 +190,12 @@ def test_a_finished_search_can_be_extended(ran: Ran, ray_address: str, tmp_path:
     import shutil
 
     shutil.copytree(ran.folder, tmp_path / "runs" / "more")
-    more = search(tmp_path, ray_address, "--name", "more", "--resume", "--set", "budget.trials=4", "--quiet")
+    grown = ("--set", "budget.trials=4", "--set", "budget.epochs=6")
+    more = search(tmp_path, ray_address, "--name", "more", "--resume", *grown, "--quiet")
     assert more.code == 0, more.output
     assert len(more.trials) == 16
+    assert set(more.trials.loc[more.trials["state"] == names.COMPLETE, "epochs"]) == {6}
+    assert set(more.finals["epochs"]) == {6}
     before = ran.trials.set_index("number")["value"]
     assert (more.trials.set_index("number")["value"].loc[before.index] >= before).all()
 
@@ -202,6 +205,18 @@ def test_a_changed_study_is_refused_with_the_difference(ran: Ran, ray_address: s
     changed = search(where, ray_address, "--name", ran.folder.name, "--resume", "--set", "train.batch_size=64")
     assert changed.code == 2
     assert "train.batch_size: 32 → 64" in changed.output
+
+
+def test_epochs_do_not_grow_under_a_schedule_that_is_planned_to_the_end(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    folder = tmp_path / "runs" / "it"
+    folder.mkdir(parents=True)
+    (folder / names.STUDY_FILE).write_text(
+        STUDY.replace("search:", "search:\n  train.schedule: {choice: [step, cosine]}")
+    )
+    grown = search(tmp_path, "127.0.0.1:1", "--name", "it", "--resume", "--set", "budget.epochs=6")
+    assert grown.code == 2
+    assert "budget.epochs cannot grow from 4 to 6 with train.schedule: cosine" in grown.output
 
 
 def check_same(one: Ran, other: Ran) -> None:

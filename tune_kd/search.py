@@ -23,7 +23,7 @@ from tune_kd.space.study import Study
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk says that is full, or will not be written to any more."""
 
-GROWABLE = ("budget.trials", "budget.repeats", "budget.seconds")
+GROWABLE = ("budget.trials", "budget.epochs", "budget.repeats", "budget.seconds")
 """What may be larger when a search goes on."""
 
 
@@ -126,7 +126,25 @@ def _stored_study(folder: Path | None, given: argparse.Namespace) -> Study:
             f"--resume: the study is not the one that {folder} was begun with:\n{lines}\n"
             f"Only {', '.join(GROWABLE)} may grow. Give the study as it was, or begin a new search with another --name."
         )
+    if now.budget.epochs > before.budget.epochs and (schedules := _planned_to_the_end(now)):
+        raise InputError(
+            f"--resume: budget.epochs cannot grow from {before.budget.epochs} to {now.budget.epochs} with "
+            f"train.schedule: {' or '.join(schedules)}. Its learning rates depend on the number of epochs, so what is "
+            "trained so far would have been trained otherwise. Begin a new search with another --name."
+        )
     return now
+
+
+def _planned_to_the_end(study: Study) -> list[str]:
+    """Schedules, among those that a student may have, that one more epoch changes from the first on."""
+    key = "train.schedule"
+
+    def possible(schedule: str) -> bool:
+        if key in study.search:
+            return study.search[key].contains(schedule)
+        return schedule in study.conditions.get(key, (study.train.schedule,))
+
+    return [schedule for schedule in ("cosine", "milestones") if possible(schedule)]
 
 
 def _grew(old: object, new: object) -> bool:

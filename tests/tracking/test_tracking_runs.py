@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Param, RunTag
 from stores import FirstSearch, ReadRuns, Start, finish, points
 
 from tune_kd.errors import InputError
-from tune_kd.tracking import PARENT, SearchInfo
+from tune_kd.tracking import PARENT, SearchInfo, Tracker
 from tune_kd.tracking.runs import MAX_BYTES, batches
 
 
@@ -133,6 +133,32 @@ def test_a_resumed_search_goes_on_in_the_same_runs(tmp_path: Path, start: Start,
         (PARENT, "gain", 0),
         (PARENT, "gain", 1),
     }
+
+
+def test_a_training_that_had_ended_goes_on_in_its_run(tmp_path: Path, start: Start, read_runs: ReadRuns) -> None:
+    """Its points stay once each, even if the search that opened it again is killed."""
+
+    def tell(tracker: Tracker, steps: int) -> None:
+        tracker.trial_started("t1", name="distilled 1", params={}, tags={})
+        for step in range(1, steps + 1):
+            tracker.metrics("t1", {"val_accuracy": step / 10}, step, 1000.0 + step)
+
+    def end(tracker: Tracker) -> None:
+        tracker.trial_ended("t1", state="COMPLETE", stop_reason="", ended=1010.0, metrics={})
+
+    first = start()
+    tell(first, 2)
+    end(first)
+    finish(first)
+    for steps, ends in ((3, False), (4, True), (4, True)):
+        again = start()
+        again.reopen(["t1"])
+        tell(again, steps)
+        if ends:
+            end(again)
+        finish(again)
+        assert read_runs()["t1"].info.status == ("FINISHED" if ends else "KILLED")
+        assert points(tmp_path / "mlflow.db") == {("t1", "val_accuracy", step): 1 for step in range(1, steps + 1)}
 
 
 def test_another_or_an_emptied_store_is_told_the_whole_search(

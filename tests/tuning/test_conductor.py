@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from optuna.trial import FrozenTrial
 
 from tests.tuning.played import Play
 from tune_kd import names
@@ -298,3 +299,40 @@ def test_a_grid_is_tried_point_by_point(tmp_path: Path) -> None:
     play.run()
     tried = {(e.config["kd.alpha"], e.config["kd.temperature"]) for e, _ in play.ledger.entries(play.plan.arms[0])}
     assert tried == {(alpha, t) for alpha in (0.25, 0.75) for t in (1, 2, 4)}
+
+
+def test_with_more_epochs_complete_trials_go_on_and_finals_are_run_anew(tmp_path: Path) -> None:
+    before = Play(tmp_path)
+    before.run()
+    told = {
+        entry.key: (entry.seed, entry.config) for arm in before.plan.arms for entry, _ in before.ledger.entries(arm)
+    }
+    complete = {
+        entry.key
+        for arm in before.plan.arms
+        for entry, trial in before.ledger.entries(arm)
+        if trial.state.name == names.COMPLETE
+    }
+    more = Play(tmp_path, "budget.epochs=18")
+    more.run(legs=2)
+    again = Play(tmp_path, "budget.epochs=18")  # killed and resumed meanwhile
+    again.run()
+    after = {entry.key: (entry, trial) for arm in again.plan.arms for entry, trial in again.ledger.entries(arm)}
+    assert {key: (entry.seed, entry.config) for key, (entry, _) in after.items()} == told
+    for key, (_, trial) in after.items():
+        assert len(trial.intermediate_values) == (18 if trial.state.name == names.COMPLETE else max_epoch(trial))
+        assert trial.state.name != names.COMPLETE or key in complete
+    done = [key for key in complete if after[key][1].state.name == names.COMPLETE]
+    assert len(done) >= 3 * len(again.plan.arms)
+    # No epoch is trained twice, and none that was known before.
+    reported = [(key, epoch) for play in (more, again) for kind, key, epoch in play.heard.events if kind == "reported"]
+    assert len(reported) == len(set(reported))
+    assert all(epoch > 9 for key, epoch in reported if key in complete)
+    for arm in again.plan.arms:
+        finals = list(again.ledger.finals(arm))
+        assert [len(trial.intermediate_values) for _, trial in finals] == [18, 18]
+    assert len(list(again.ledger.all_finals())) == 2 * again.plan.finals
+
+
+def max_epoch(trial: FrozenTrial) -> int:
+    return max(trial.intermediate_values)

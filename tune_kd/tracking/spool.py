@@ -101,6 +101,11 @@ class Spool:
                 offset += len(line)
                 yield line, offset
 
+    def events(self) -> Iterator[Event]:
+        for line, _ in self.lines():
+            if event := Event.of(line):
+                yield event
+
     def save(self, state: State) -> None:
         """Replaced in one step, so that a kill leaves the old one or the new one."""
         temporary = self.folder / f"{STATE_FILE}.new"

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -56,12 +56,12 @@ class Tracker:
         self._runs = runs
         self._writer = writer
         self._told: dict[str, dict[int, set[str]]] = {}
-        self._ended: set[str] = set()
         self._verdict: tuple[int, Mapping[str, float]] = (-1, {})
-        for line, _ in spool.lines():
-            event = Event.of(line)
-            if event:
-                self._remember(event)
+        # What ended may have been opened again, so the last status counts.
+        last = {event.key: event.status for event in spool.events() if event.status and event.key != PARENT}
+        self._ended = {key for key, status in last.items() if status in _STATUS.values()}
+        for event in spool.events():
+            self._remember(event)
 
     @classmethod
     def start(
@@ -110,6 +110,14 @@ class Tracker:
         """How to look at the search: a command, or a page on a server."""
         return self._runs.address.look(self._runs.experiment_id, self.parent_run_id or "")
 
+    def reopen(self, keys: Collection[str]) -> None:
+        """Trainings that had ended and go on, as the search may train longer; what was told of them stays told."""
+        again = self._ended.intersection(keys)
+        self._ended -= again
+        for event in self._spool.events() if again else ():
+            if event.key in again:
+                self._note(event)
+
     def trial_started(self, key: str, *, name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
         """A new run, or the same one going on after a resume. `params` are only what the search varies."""
         if key in self._ended:
@@ -145,6 +153,8 @@ class Tracker:
         self.metrics(key, metrics, max(self._told[key], default=0), ended)
         reason = {names.TAG_STOP_REASON: stop_reason} if stop_reason else {}
         self._tell(Event(key, ended, status=_STATUS[state], tags=_tags({names.TAG_STATE: state, **reason})))
+        self._ended.add(key)
+        del self._told[key]
 
     def register_champion(
         self, module: "torch.nn.Module", *, name: str, example: "np.ndarray[Any, Any]", weights: Path, note: str = ""
@@ -214,13 +224,13 @@ class Tracker:
     def _remember(self, event: Event) -> None:
         if event.key == PARENT and event.metrics:
             self._verdict = event.step, event.metrics
-        if event.key != PARENT and event.status in _STATUS.values():
-            self._ended.add(event.key)
-            self._told.pop(event.key, None)
-        elif event.key not in self._ended:
-            told = self._told.setdefault(event.key, {})
-            if event.metrics:
-                told.setdefault(event.step, set()).update(event.metrics)
+        if event.key not in self._ended:
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        told = self._told.setdefault(event.key, {})
+        if event.metrics:
+            told.setdefault(event.step, set()).update(event.metrics)
 
 
 def _params(params: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:

@@ -23,6 +23,7 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import Study, front_models, grid_points, searched_keys, suggest
 from tune_kd.training import derive
+from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.front_ladder import FrontLadder
 from tune_kd.tuning.ladder import Ladder
 from tune_kd.tuning.ledger_file import LedgerFile
@@ -32,7 +33,7 @@ from tune_kd.tuning.sampling import front_sampler, sampler
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
-COSTS, MODEL = "costs", "student.model"
+COSTS, MODEL, EPOCHS = "costs", "student.model", "epochs"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Ledger:
         self._arms = [self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms]
         self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
         for arm, study in zip(plan.arms, self._arms, strict=True):
+            take_up_again(study, self._storage, plan.study.budget.epochs)
             self._queue_settings(arm, study)
         self._asked = [sum(1 for _ in self.entries(arm)) for arm in plan.arms]
         self._prices: dict[str, float] = dict(self._finals.user_attrs.get(COSTS, {}))
@@ -115,7 +117,7 @@ class Ledger:
                 points.append(dict(point))
         tried = {point.get(MODEL) for point in points[: own.budget.trials]}
         points += [{MODEL: model} for model in front_models(own) if model not in tried]
-        known = len(study.get_trials(deepcopy=False))
+        known = sum(INSTEAD_OF not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
         for point in points[known : own.budget.trials]:
             study.enqueue_trial(point)
 
@@ -176,7 +178,8 @@ class Ledger:
 
     def ask_final(self, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
         trial = self._finals.ask()
-        for key, value in ((ARM, arm.number), (REPEAT, repeat), (CONFIG, json.dumps(config))):
+        epochs = self._plan.study.budget.epochs
+        for key, value in ((ARM, arm.number), (REPEAT, repeat), (EPOCHS, epochs), (CONFIG, json.dumps(config))):
             trial.set_user_attr(key, value)
         return self._final(self._storage.get_trial(trial._trial_id))
 
@@ -211,15 +214,17 @@ class Ledger:
 
     def entries(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
         """The arm's trials in the order they were asked for."""
-        for trial in self._arms[arm.number].get_trials(deepcopy=False):
-            if CONFIG in trial.user_attrs:
+        trials = self._arms[arm.number].get_trials(deepcopy=False)
+        gone = replaced(trials)
+        for trial in trials:
+            if CONFIG in trial.user_attrs and trial.number not in gone:
                 yield self._entry(arm, trial), trial
 
     def finals(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
-        """The arm's finals. A search that was extended may have found a better configuration since some of them."""
-        chosen = self.chosen(arm)
+        """The arm's finals. A search that was extended may have others, of another configuration or of fewer epochs."""
+        chosen, epochs = self.chosen(arm), self._plan.study.budget.epochs
         for entry, trial in self.all_finals():
-            if entry.arm == arm and entry.config in chosen:
+            if entry.arm == arm and entry.config in chosen and trial.user_attrs.get(EPOCHS, epochs) == epochs:
                 yield entry, trial
 
     def all_finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
