@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL: Final = 0.05
 HELPS: Final = "helps"
@@ -103,8 +103,8 @@ def gain(distilled: Mapping[int, float], scratch: Mapping[int, float], step: flo
 def _student(pairs: tuple[float, ...], mean: float, spread: float, reason: str) -> Gain:
     freedom = len(pairs) - 1
     error = spread / math.sqrt(len(pairs))
-    half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    half = float(special.stdtrit(freedom, 1 - LEVEL / 2)) * error
+    p = float(2 * special.stdtr(freedom, -abs(mean) / error))
     return Gain(pairs, mean, mean - half, mean + half, p, reason)
 
 
