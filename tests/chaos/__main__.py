@@ -50,7 +50,7 @@ class Arena:
         checks.nothing_unfinished(search.folder)
         if self._undisturbed is not None and nodes == 1:
             checks.same_answer(self._undisturbed, search)
-        checks.resumes_soon(waits)
+        checks.resumes_soon(waits, nodes)
         return game, waits, again
 
     def _play(self, game: Game, kills: list[Kill]) -> list[float]:
@@ -77,7 +77,7 @@ def main() -> int:
     started = time.monotonic()
     arena = Arena(Path(tempfile.mkdtemp(prefix="chaos-")))
     tally: Counter[str] = Counter()
-    waits: list[float] = []
+    waits: dict[int, list[float]] = {1: [], 2: []}
     searches = again = 0
     number = given.search or 0
     try:
@@ -93,7 +93,7 @@ def main() -> int:
                 print(f"again: python -m tests.chaos --seed {given.seed} --search {number} --kills {wanted}")
                 return 1
             tally.update(kill.victim for kill in game.done)
-            waits += waited
+            waits[nodes] += waited
             again += redone
             searches += 1
             took = f"{time.monotonic() - started:5.0f} s, search {number} on {nodes} nodes"
@@ -108,7 +108,9 @@ def main() -> int:
     )
     for victim in (DRIVER, WORKER, RAYLET, SERVER):
         print(f"  {victim:8} {tally[victim]:4}")
-    print(f"begun again: {again} epochs; {len(waits)} resumes began work within {max(waits, default=0):.1f} s of Ray")
+    print(f"begun again: {again} epochs")
+    for nodes, each in waits.items():
+        print(f"{len(each)} resumes on {nodes} nodes: work within {max(each, default=0):.1f} s of Ray")
     print("ledger, MLflow, epochs, rungs, results, answer: nothing lost, nothing twice")
     return 0
 

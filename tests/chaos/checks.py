@@ -20,7 +20,8 @@ from tune_kd.tuning.ladder import GoOn, Ladder
 from tune_kd.tuning.ledger import Ledger
 
 RESUME_SECONDS = 10.0
-"""On a machine that is not overloaded; with twice as many wanting to run as there are processors, twice as long."""
+"""On a machine that is not overloaded; with twice as many wanting to run as there are processors, twice as long. So with
+two nodes: the processes of both start at once, and here they have one machine's processors between them."""
 STATUS = {names.COMPLETE: "FINISHED", names.PRUNED: "FINISHED", names.FAIL: "FAILED"}
 REPORT = 7
 """Optuna's number for an intermediate value in its journal."""
@@ -166,8 +167,8 @@ def same_answer(one: Search, other: Search) -> None:
     must(judged[0] == judged[1], f"the verdict is {judged[1]}, undisturbed {judged[0]}")
 
 
-def resumes_soon(waits: Sequence[float]) -> None:
-    allowed = RESUME_SECONDS * max(1.0, os.getloadavg()[1] / (os.cpu_count() or 1))
+def resumes_soon(waits: Sequence[float], nodes: int) -> None:
+    allowed = RESUME_SECONDS * max(nodes, os.getloadavg()[1] / (os.cpu_count() or 1))
     longest = max(waits, default=0.0)
     must(longest <= allowed, f"a resumed search took {longest:.1f} s to begin work, allowed are {allowed:.1f} s")
 
