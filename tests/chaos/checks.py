@@ -20,8 +20,8 @@ from tune_kd.tuning.ladder import GoOn, Ladder
 from tune_kd.tuning.ledger import Ledger
 
 RESUME_SECONDS = 10.0
-"""On a machine that is not overloaded; with twice as many wanting to run as there are processors, twice as long. So with
-two nodes: the processes of both start at once, and here they have one machine's processors between them."""
+"""On a machine that is not overloaded; with twice as many wanting to run as there are processors, twice as long.
+With two nodes as well: the processes of both start at once, on the processors of this one machine."""
 STATUS = {names.COMPLETE: "FINISHED", names.PRUNED: "FINISHED", names.FAIL: "FAILED"}
 REPORT = 7
 """Optuna's number for an intermediate value in its journal."""
