@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from tune_kd import names, plan
+from tune_kd.cluster import connection
 from tune_kd.plan import Plan
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
@@ -91,11 +92,8 @@ class Idle:
 @contextmanager
 def connected(address: str | None) -> Iterator[float]:
     """Ray, and how many processors a trial must ask for so that two run at once."""
-    runner.connect(address)
-    try:
+    with connection.connected(address):
         yield ray.cluster_resources()["CPU"] / 2
-    finally:
-        runner.disconnect()
 
 
 def idle_study(trials: int, reports: int, cpu: float, sampler: str = "tpe") -> Study:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_kd import names
+from tune_kd.optimizing import step
 
 Precision = Literal["fp32", "bf16"]
 Wanted = Literal["auto", "fp32", "bf16"]
@@ -134,7 +135,7 @@ def compare_training(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[
             loss = F.cross_entropy(logits.float(), labels)
             optimizers[precision].zero_grad()
             loss.backward()
-            optimizers[precision].step()
+            step(optimizers[precision])
             losses[precision] = float(loss.detach())
             took[precision].append(_now(inputs.device) - started)
         error = max(error, abs(losses["bf16"] - losses["fp32"]) / max(abs(losses["fp32"]), 0.1))

@@ -79,7 +79,9 @@ def _command(given: argparse.Namespace, console: Console) -> int:
     # So that `mlflow.db` and all that is given relative lies where the next job finds it.
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)
-    with held(folder, given.resume):
+    from tune_kd.cluster.connection import connected
+
+    with held(folder, given.resume), connected(given.address):
         from tune_kd.session import Session
 
         return Session(study, name, folder, given, console).run()

@@ -5,7 +5,6 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -41,6 +40,10 @@ from tune_kd.tuning.teaching import Teaching
 from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
+
+HEAD_START_SECONDS = 10.0
+"""Importing MLflow and opening its store takes seconds of the processors on which the first trials are to start."""
+
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -79,7 +82,6 @@ class Session:
                     self._console.print(f"[yellow]note:[/] {escape(note)}")
                 if self._seat:
                     self._seat.leave()
-                runner.disconnect()
 
     def _search(self, started: float) -> int:
         with self._phase("start"):
@@ -88,7 +90,7 @@ class Session:
             self._storage.check()
             self._mirror.adopt(self._given.resume)
             self._fetch_teacher()
-            prepared = self._start()
+            prepared = self._prepare()
             self._storage = self._mirror.mark()
             reach.check(self._storage)
             self._shares = runner.fitting_shares(self._study, prepared, self._say)
@@ -133,19 +135,10 @@ class Session:
             self._study = self._study.model_copy(update={"teacher": teacher})
             self._plan = plan.make(self._study)
 
-    def _start(self) -> Prepared:
-        """Images are loaded while Ray starts (which wants the main thread)."""
-        beside = ThreadPoolExecutor(1)
-        try:
-            loading = beside.submit(prepare, self._plan, self._say)
-            runner.connect(self._given.address)
-            self._listen()  # Ray takes SIGTERM for itself
-            if self._given.address:
-                self._seat = Seat(self._folder, self._name, self._study.study, self._say)
-            prepared = loading.result()
-        finally:
-            # Whoever is interrupted, or has given a wrong address, does not wait for images.
-            beside.shutdown(wait=False, cancel_futures=True)
+    def _prepare(self) -> Prepared:
+        if self._given.address:
+            self._seat = Seat(self._folder, self._name, self._study.study, self._say)
+        prepared = prepare(self._plan, self._say)
         for note in prepared.notes:
             self._say(f"[yellow]note:[/] {escape(note)}")
         return prepared
@@ -169,6 +162,7 @@ class Session:
             spool=self._folder / "mlflow",
             on_run_id=lambda key, run_id: run_ids.put((key, run_id)),
             say=self._say,
+            head_start=HEAD_START_SECONDS,
         )
 
     def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
@@ -316,16 +310,13 @@ class Session:
     def _ctrl_c(self) -> Iterator[None]:
         """Once: stop at the next event, with nothing half written. Twice: stop at once. A polite `kill` is the same."""
         before = {number: signal.getsignal(number) for number in STOPS}
-        self._listen()
+        for number in STOPS:
+            signal.signal(number, self._stop)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _listen(self) -> None:
-        for number in STOPS:
-            signal.signal(number, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self._may_break or self._interrupted:

@@ -21,6 +21,7 @@ from tune_kd.data.views import Views
 from tune_kd.distill.logits import loss_parts
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.optimizing import learning_rate, make_optimizer, step
 from tune_kd.precision import Precision
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
@@ -188,7 +189,7 @@ def _epoch(
         parts = loss_parts(logits, labels, guide, settings.kd, settings.train.label_smoothing, epoch)
         optimizer.zero_grad(set_to_none=True)
         parts.total.backward()
-        optimizer.step()
+        step(optimizer)
         seen.append(len(labels))
         hard.append(parts.ce)
         soft.append(parts.kd)
@@ -237,32 +238,6 @@ def epoch_order(train: Tensor, settings: Train, generator: torch.Generator) -> T
     # Batch normalisation cannot take a batch of a single image; the next shuffle brings it back.
     alone = len(order) % settings.batch_size == 1 and len(order) > 1
     return order[:-1] if alone else order
-
-
-def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    if settings.optimizer == "sgd":
-        # Nesterov momentum is defined only where there is momentum.
-        nesterov = settings.nesterov and settings.momentum > 0
-        return torch.optim.SGD(
-            model.parameters(), settings.lr, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
-        )
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
-
-
-def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
-    """The rate of one epoch (counted from 1) in a training planned for `epochs`."""
-    if epoch <= settings.warmup_epochs:
-        return settings.lr * epoch / (settings.warmup_epochs + 1)
-    done = epoch - 1
-    if settings.schedule == "cosine":
-        return settings.lr * 0.5 * (1 + math.cos(math.pi * done / epochs))
-    if settings.schedule == "step":
-        return settings.lr * settings.gamma ** (done // settings.step_epochs)
-    if settings.schedule == "milestones":
-        passed = sum(done >= round(share * epochs) for share in settings.milestones)
-        return settings.lr * settings.gamma**passed
-    return settings.lr
 
 
 @torch.inference_mode()

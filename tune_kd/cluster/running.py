@@ -6,8 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd.cluster.board import Listed, listed
+from tune_kd.cluster.connection import connected
 from tune_kd.errors import InputError
-from tune_kd.tuning import runner
 
 ANSWER_SECONDS = 10.0
 
@@ -18,11 +18,8 @@ def show_running(address: str | None, console: Console) -> int:
             "--list-running: say where, with --address ADDR on a machine of the cluster or --submit ADDR from "
             "elsewhere. A search without an --address has a Ray of its own."
         )
-    runner.connect(address)
-    try:
+    with connected(address):
         found = listed(ANSWER_SECONDS)
-    finally:
-        runner.disconnect()
     if not found:
         console.print("No search runs there.")
         return 0

@@ -1,6 +1,7 @@
 """Two sources of the same ten digits: real scanned ones, and ones drawn from fonts with a random pose."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +34,17 @@ def load(data: Data, seed: int) -> Dataset:
 
 def scanned() -> Source:
     """The 1,797 handwritten digits that ship with scikit-learn: 8x8 block counts 0..16, spread over 0..255."""
-    from sklearn.datasets import load_digits
+    table = _scans()
+    images = table[:, :-1].reshape(-1, 1, 8, 8)
+    return Source(SCANNED, _bytes_of(images), table[:, -1].astype(np.int64))
 
-    digits = load_digits()
-    return Source(SCANNED, _bytes_of(digits.images)[:, None], digits.target.astype(np.int64))
+
+def _scans() -> npt.NDArray[np.float64]:
+    """What sklearn.datasets.load_digits() reads, without the two seconds that its import takes."""
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
 
 
 def draw(count: int, seed: int) -> tuple[Images, Labels]:

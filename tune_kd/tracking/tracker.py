@@ -73,8 +73,12 @@ class Tracker:
         spool: Path,
         on_run_id: Callable[[str, str], None] = lambda key, run_id: None,
         say: Callable[[str], None] = lambda text: None,
+        head_start: float = 0.0,
     ) -> "Tracker":
-        """Both callbacks are called from the writer's thread. An address that cannot be right is an InputError."""
+        """Both callbacks are called from the writer's thread, which begins so many seconds later.
+
+        An address that cannot be right is an InputError.
+        """
         address, spool = resolve(uri), spool.absolute()
         events = Spool(spool)
         state = load(spool) or State(search.id, experiment, address.shown)
@@ -84,7 +88,7 @@ class Tracker:
         state = State(search.id, experiment, address.shown, state.delivered)
         events.save(state)
         runs = Runs(address, experiment, search.id, spool, on_run_id)
-        writer = Writer(events, runs, state, say)
+        writer = Writer(events, runs, state, say, head_start)
         tracker = cls(search, events, runs, writer)
         tracker._begin()
         writer.start()

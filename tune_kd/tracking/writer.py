@@ -32,8 +32,16 @@ class Outcome:
 class Writer:
     """Delivers in order, exactly once as far as the store can tell, and never raises into the search."""
 
-    def __init__(self, spool: Spool, runs: Runs, state: State, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        runs: Runs,
+        state: State,
+        say: Callable[[str], None] = lambda text: None,
+        head_start: float = 0.0,
+    ) -> None:
         self.problem = ""
+        self._head_start = head_start
         self._spool = spool
         self._runs = runs
         self._state = state
@@ -65,6 +73,7 @@ class Writer:
         return Outcome(waiting, len(self._runs.refused), redact(reason), command)
 
     def _work(self) -> None:
+        self._closing.wait(self._head_start)
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             closing = self._closing.is_set()

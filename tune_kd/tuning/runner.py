@@ -23,11 +23,11 @@ os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from tune_kd.cluster.address import silence
-from tune_kd.errors import InputError, TuneKDError
+from tune_kd.errors import InputError
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.study import Study
 from tune_kd.tuning import gauge, memory
@@ -38,51 +38,7 @@ from tune_kd.tuning.searcher import Broken, Floor, Interrupted, LegSearcher
 from tune_kd.tuning.trial import run
 from tune_kd.tuning.workbench import Material
 
-__all__ = ["Interrupted", "alone", "conduct", "connect", "disconnect", "drive", "fitting_shares", "slots_now"]
-
-
-def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts Ray on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is not None:
-        _check_answers(address)
-    try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if address is None else None,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        if address is None:
-            raise TuneKDError(f"Ray could not be started on this machine: {reason}") from error
-        if "Version mismatch" in reason:
-            raise InputError(
-                f"--address {address}: the Ray there is of another version. {reason}. Install the same on both "
-                "sides, or leave --address out to run on this machine."
-            ) from error
-        raise _unreachable(address, reason) from error
-
-
-def _check_answers(address: str) -> None:
-    """Ray itself would try for minutes before it says that nobody is there."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # 'auto' and the like, which Ray looks up by itself
-    if reason := silence(host, int(port)):
-        raise _unreachable(address, reason)
-
-
-def _unreachable(address: str, reason: str) -> InputError:
-    return InputError(
-        f"--address {address}: no Ray cluster answers there ({reason}). Start one with `ray start --head`, give the "
-        "address that it prints, or leave --address out to run on this machine."
-    )
-
-
-def disconnect() -> None:
-    ray.shutdown()
+__all__ = ["Interrupted", "alone", "conduct", "drive", "fitting_shares", "slots_now"]
 
 
 def fitting_shares(study: Study, prepared: Prepared, say: Callable[[str], None]) -> Shares:
@@ -103,6 +59,11 @@ def fitting_shares(study: Study, prepared: Prepared, say: Callable[[str], None])
         shares = fixed(students, wanted.cpu, float(wanted.gpu))
     shares.check(nodes)
     return shares
+
+
+# Tune sets a variable in its trials' processes for the sake of another library, so Ray would have to start new ones
+# instead of using those that it holds ready.
+class_cache.DEFAULT_ENV_VARS.clear()
 
 
 class InOrder(FIFOScheduler):

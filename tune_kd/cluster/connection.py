@@ -1,0 +1,70 @@
+"""Joins a Ray cluster, or starts Ray on this machine. Imports nothing heavy, so that Ray can start while others do."""
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import ray
+
+from tune_kd.cluster.address import silence
+from tune_kd.errors import InputError, TuneKDError
+
+HEAVY = "torch"
+"""What takes longest to import. It knows nothing of Ray, so both can be done at once."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """In Ray at `address`, or in one of its own; torch is imported meanwhile."""
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(importlib.import_module, HEAVY)
+        connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def connect(address: str | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        # The processes that Ray holds ready for trials import this while they wait for one.
+        os.environ.setdefault("RAY_preload_python_modules", f"{HEAVY},ray.tune")
+    else:
+        _check_answers(address)
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if address is None else None,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if address is None:
+            raise TuneKDError(f"Ray could not be started on this machine: {reason}") from error
+        if "Version mismatch" in reason:
+            raise InputError(
+                f"--address {address}: the Ray there is of another version. {reason}. Install the same on both "
+                "sides, or leave --address out to run on this machine."
+            ) from error
+        raise _unreachable(address, reason) from error
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes before it says that nobody is there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # 'auto' and the like, which Ray looks up by itself
+    if reason := silence(host, int(port)):
+        raise _unreachable(address, reason)
+
+
+def _unreachable(address: str, reason: str) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({reason}). Start one with `ray start --head`, give the "
+        "address that it prints, or leave --address out to run on this machine."
+    )

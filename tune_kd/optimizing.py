@@ -1,0 +1,55 @@
+"""Optimizers and their learning rates."""
+
+import inspect
+import math
+
+import torch
+from torch import nn
+
+from tune_kd.space.schema import Train
+
+
+def _spare_the_compiler() -> None:
+    """Torch marks these methods as not to be compiled, and asks its compiler to do so when they are first called.
+
+    Its own note of the answer is made here: as it would be, the method itself.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        if plain := getattr(method, "__wrapped__", None):
+            setattr(plain, "__dynamo_disable", plain)
+
+
+# Nothing here is compiled, but an optimizer's first step imports the whole compiler: two seconds and 200 MB a process.
+_spare_the_compiler()
+
+
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """As `optimizer.step()`, without what is wrapped around it for the compiler and the profiler."""
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
+
+
+def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
+    if settings.optimizer == "sgd":
+        # Nesterov momentum is defined only where there is momentum.
+        nesterov = settings.nesterov and settings.momentum > 0
+        return torch.optim.SGD(
+            model.parameters(), settings.lr, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
+        )
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
+    """The rate of one epoch (counted from 1) in a training planned for `epochs`."""
+    if epoch <= settings.warmup_epochs:
+        return settings.lr * epoch / (settings.warmup_epochs + 1)
+    done = epoch - 1
+    if settings.schedule == "cosine":
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * done / epochs))
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** (done // settings.step_epochs)
+    if settings.schedule == "milestones":
+        passed = sum(done >= round(share * epochs) for share in settings.milestones)
+        return settings.lr * settings.gamma**passed
+    return settings.lr
