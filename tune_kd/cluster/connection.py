@@ -31,8 +31,10 @@ def connected(address: str | None) -> Iterator[None]:
 def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
-        # The processes that Ray holds ready for trials import this while they wait for one.
+        # The processes that Ray holds ready for trials import this while they wait for one, and wait for longer than
+        # the second after which Ray would end them.
         os.environ.setdefault("RAY_preload_python_modules", f"{HEAVY},ray.tune")
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "30000")
     else:
         _check_answers(address)
     try:
