@@ -38,3 +38,16 @@ def test_a_ray_of_another_version_is_a_mistake_of_the_user(older_ray: str, tmp_p
     assert f"--address {older_ray}: the Ray there is of another version" in done.stderr
     assert "Ray: 2.9.1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_tune_does_not_break_where_only_the_teacher_is_made() -> None:
+    """After a minute without any trial Tune would name the first of them, of which there is none."""
+    code = """
+import tune_kd.tuning.runner
+from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager as Manager
+manager = Manager()
+manager.on_no_available_trials([])
+manager._no_running_trials_since = -10_000_000.0
+manager.on_no_available_trials([])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
