@@ -18,7 +18,7 @@ os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 # How many trials may wait for a process: the searcher hands out no more than there are slots.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
-# After so long without a trial Tune wants to warn, and breaks where there has been none: only the teacher is being made.
+# After so long without a trial Tune wants to warn, and breaks where there has been none, as the teacher takes longer.
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "1000000000")
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER", "1000000000")
 # How long a process may take to clear up after a trial before it is thrown away instead of being used again.
