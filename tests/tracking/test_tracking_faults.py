@@ -2,16 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stores import ROOT, ReadRuns, Start, finish, points, run_python
+from stores import ROOT, ReadRuns, Server, Start, finish, points, run_python, wait_for
 
 from tune_kd.tracking.__main__ import main
 
@@ -42,13 +39,6 @@ GONE = (
 EXPECTED = {(f"t{trial}", "val_accuracy", epoch) for trial in range(TRIALS) for epoch in range(1, EPOCHS + 1)}
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def test_a_killed_driver_loses_nothing_and_doubles_nothing(tmp_path: Path, uri: str, read_runs: ReadRuns) -> None:
     """Killed while it delivers; the next process tells everything from the start, as from a ledger, at other times."""
     spool = tmp_path / "out" / "mlflow"
@@ -64,45 +54,6 @@ def test_a_killed_driver_loses_nothing_and_doubles_nothing(tmp_path: Path, uri: 
     assert counts.keys() == EXPECTED
     assert set(counts.values()) == {1}
     assert {run.info.status for run in read_runs().values()} == {"FINISHED"}
-
-
-class Server:
-    """`mlflow server` on loopback, on one port and one store through all its lives."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"http://me:hush@127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"]
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", *options]
-        lean = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        self._process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env={**os.environ, **lean},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        wait_for(self._healthy)
-
-    def kill(self) -> None:
-        if self._process:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 def test_a_server_down_at_the_start_and_in_the_middle(
