@@ -27,7 +27,7 @@ search:
   train.lr: {{loguniform: [0.001, 0.05]}}
 budget: {{trials: {trials}, epochs: 4, first_rung: 1, complete: 1, repeats: 2}}
 """
-SECONDS = 6
+SECONDS = 15
 
 pytestmark = pytest.mark.slow
 
