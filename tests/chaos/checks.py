@@ -116,7 +116,7 @@ def rungs_follow(left: Left, one_at_a_time: bool) -> None:
         must(rebuilt.next() == "done", f"{arm.key}: the ladder still wants {rebuilt.next()}")
         if not one_at_a_time:
             continue
-        for number, until in _decisions(ladder):
+        for number, until in _decisions(ladder, sorted(states)):
             trial = states[number]
             for epoch in range(ladder.epochs[number] + 1, until + 1):
                 entry = order.pop(0)
@@ -133,14 +133,17 @@ def rungs_follow(left: Left, one_at_a_time: bool) -> None:
         must(complete == at_end, f"{arm.key}: {complete} are complete, {at_end} reached the last rung")
 
 
-def _decisions(ladder: Ladder) -> Iterator[tuple[int, int]]:
-    """What one free slot is given after the other: a trial, and the epoch to train it to."""
+def _decisions(ladder: Ladder, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """What one free slot is given after the other: a trial, and the epoch to train it to.
+
+    The trials' `numbers` have a gap where a driver was killed before it had written down all of what it asked for.
+    """
     while (step := ladder.next()) != "done":
         if isinstance(step, GoOn):
             yield step.number, step.until
         else:
             must(step == "new", f"a ladder of which nothing runs says {step}")
-            number = len(ladder.epochs)
+            number = numbers[len(ladder.epochs)]
             ladder.asked(number)
             yield number, ladder.rungs[0]
 
