@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ray.tune.search import Searcher
-
 from tests.tuning.played import Play, metrics
 from tune_kd import names
 from tune_kd.tuning.conductor import GPU_FULL, HOST_FULL, MESSAGE, MOST_ATTEMPTS, OK, OUTCOME
@@ -41,15 +39,14 @@ class Bench:
     def ask(self) -> Any:
         """The next order, or None."""
         self._asked += 1
-        answer = self.searcher.suggest(f"t{self._asked}")
-        if answer is None or answer == Searcher.FINISHED:
-            return answer
-        self.live[f"t{self._asked}"] = answer["order"]
-        return answer["order"]
+        order = self.searcher.suggest(f"t{self._asked}")
+        if order:
+            self.live[f"t{self._asked}"] = order
+        return order
 
     def fill(self) -> list[Share]:
         found = []
-        while (order := self.ask()) not in (None, Searcher.FINISHED):
+        while order := self.ask():
             found.append(order.share)
         return found
 

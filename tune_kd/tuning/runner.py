@@ -21,6 +21,8 @@ os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 # After so long without a trial Tune wants to warn, and breaks where there has been none, as the teacher takes longer.
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "1000000000")
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER", "1000000000")
+# More than one report at once: see `_trainable`.
+os.environ.setdefault("TUNE_RESULT_BUFFER_LENGTH", "1000")
 # How long a process may take to clear up after a trial before it is thrown away instead of being used again.
 os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
 
@@ -29,6 +31,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
+from ray.tune.trainable.function_trainable import wrap_function
 
 from tune_kd.errors import InputError
 from tune_kd.preparation import Prepared, levels
@@ -63,6 +66,8 @@ def fitting_shares(study: Study, prepared: Prepared, say: Callable[[str], None])
     shares.check(nodes)
     return shares
 
+
+TOGETHER_SECONDS = 0.05
 
 # Tune sets a variable in its trials' processes for the sake of another library, so Ray would have to start new ones
 # instead of using those that it holds ready.
@@ -166,13 +171,12 @@ def drive(
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
-            tune.with_resources(trial, _request),
+            _trainable(trial),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=InOrder(searcher),
                 num_samples=-1,
                 reuse_actors=True,
-                trial_dirname_creator=_one_folder,
             ),
             run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Started(searcher)]),
         ).fit()
@@ -183,16 +187,17 @@ def drive(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What this leg takes. Tune gives a process only to trials that ask for the same as the one it was made for."""
-    share: Share = config["order"].share
-    return tune.PlacementGroupFactory([share.bundle()])
+def _trainable(trial: Callable[[dict[str, Any]], dict[str, Any]]) -> type:
+    class Leg(wrap_function(trial)):  # type: ignore[misc]
+        """Tells of its epochs together where they are short: each telling takes Tune and Ray milliseconds."""
+
+        def train_buffered(self, *wanted: float) -> list[dict[str, Any]]:
+            # Tune mixes up the two numbers that it passes.
+            told: list[dict[str, Any]] = super().train_buffered(TOGETHER_SECONDS)
+            return told
+
+    return Leg
 
 
 def _trial(config: dict[str, Any], material: ray.ObjectRef[Any]) -> dict[str, Any]:
     return run(config, material, tune.report)
-
-
-def _one_folder(trial: Any) -> str:
-    """Tune wants a folder for each trial; ours write nothing there, so one serves all."""
-    return "trial"

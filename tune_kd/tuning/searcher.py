@@ -1,12 +1,16 @@
-"""Ray Tune's side of the conductor: a searcher that hands each leg to Tune as one of its trials."""
+"""Ray Tune's side of the conductor: a search algorithm that hands each leg to Tune as one of its trials."""
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from ray.tune.search import Searcher
+from ray import tune
+from ray.tune.experiment import Experiment, Trial
+from ray.tune.registry import get_trainable_cls
+from ray.tune.search import SearchAlgorithm
 
 from tune_kd.tuning.conductor import OUTCOME, Conductor, Leg
 from tune_kd.tuning.order import Order
@@ -76,7 +80,39 @@ class Floor:
         self._waiting.pop(key, None)
 
 
-class LegSearcher(Searcher):
+class LegTrial(Trial):
+    """Knows what it runs. A plain one asks Ray's store for that and unpickles it, several times a trial."""
+
+    def __init__(self, trainable: type, experiment: Experiment, key: str, order: Order) -> None:
+        self._trainable = trainable
+        super().__init__(
+            experiment.spec["run"],
+            config={"order": order},
+            trial_id=key,
+            storage=experiment.spec["storage"],
+            checkpoint_config=experiment.spec["checkpoint_config"],
+            # Tune gives a process only to trials that ask for the same as the one it was made for.
+            placement_group_factory=_request(order.share),
+            trial_dirname_creator=_one_folder,
+            stub=True,
+            _setup_default_resource=False,
+        )
+
+    def get_trainable_cls(self) -> type:
+        return self._trainable
+
+
+@functools.cache
+def _request(share: Share) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([share.bundle()])
+
+
+def _one_folder(trial: Trial) -> str:
+    """Tune wants a folder for each trial; ours write nothing there, so one serves all."""
+    return "trial"
+
+
+class LegSearcher(SearchAlgorithm):
     """Holds nothing but which of Tune's trials is which leg, and a leg for which there is no room yet.
 
     `slots` answers how many legs may be under way, from how many are and whether there may be more to hand out.
@@ -92,7 +128,6 @@ class LegSearcher(Searcher):
         interrupted: Callable[[], bool],
         teacher: Callable[[], Any],
     ) -> None:
-        super().__init__(metric=None, mode=None)
         self._interrupted = interrupted
         self._conductor = conductor
         self._shares = shares
@@ -102,11 +137,19 @@ class LegSearcher(Searcher):
         self._wish = wish
         self._legs: dict[str, Leg] = {}
         self._in_hand: Leg | None = None
+        self._experiment: Experiment
+        self._trainable: type
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True
+    def add_configurations(self, experiments: Any) -> None:
+        (self._experiment,) = experiments  # Tune has a list of them; a search is one
+        self._trainable = get_trainable_cls(self._experiment.spec["run"])
 
-    def suggest(self, trial_id: str) -> Any:
+    def next_trial(self) -> Trial | None:
+        key = Trial.generate_id()
+        order = self.suggest(key)
+        return LegTrial(self._trainable, self._experiment, key, order) if order else None
+
+    def suggest(self, trial_id: str) -> Order | None:
         # Tune asks between any two events, so this is where a search can be left with nothing half written.
         if self._interrupted():
             raise Interrupted
@@ -114,7 +157,8 @@ class LegSearcher(Searcher):
             self._wish(lambda: self._conductor.could_run)
             leg = self._in_hand or self._next()
         if leg == "done":
-            return Searcher.FINISHED
+            self._finished = True
+            return None
         if leg == "wait":
             return None
         # Only the suggestion says which student it is. One that needs more than there is waits here, and all others
@@ -126,7 +170,7 @@ class LegSearcher(Searcher):
         self._in_hand = None
         self._legs[trial_id] = leg
         self._floor.take(trial_id, share)
-        return {"order": self._order(leg, share)}
+        return self._order(leg, share)
 
     def _next(self) -> Leg | Literal["wait", "done"]:
         """Asked no earlier than there is a slot for the answer, so that a suggestion knows every result before it."""
@@ -177,13 +221,6 @@ class LegSearcher(Searcher):
         self._floor.leave(trial_id)
         return self._legs.pop(trial_id)
 
-    # Tune's own snapshots are not used: the ledger has it all.
-
     def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune takes snapshots, and the ledger has it all."""
         return {}
-
-    def save(self, checkpoint_path: str) -> None: ...
-
-    def restore(self, checkpoint_path: str) -> None: ...
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None: ...
