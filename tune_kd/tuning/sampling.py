@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune_kd.tuning.objectives import ranks
 
+MOST_SEEN, LATEST_SEEN = 300, 250
+
 
 class AsRanked(Study):
     """An arm's study in which a trial that waits at a rung counts by what it has shown.
@@ -25,11 +27,37 @@ class AsRanked(Study):
     worst.
     """
 
+    _seen: list[FrozenTrial] | None = None
+    """One suggestion looks several times."""
+
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = [_as_ranked(trial) for trial in super()._get_trials(False, None, use_cache) if not _half_asked(trial)]
-        return [trial for trial in trials if states is None or trial.state in states]
+        if self._seen is None:
+            self._seen = _telling(self._all())
+        return [trial for trial in self._seen if states is None or trial.state in states]
+
+    def _all(self) -> list[FrozenTrial]:
+        return [_as_ranked(trial) for trial in super()._get_trials(False) if not _half_asked(trial)]
+
+
+def _telling(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Of very many the best and the latest, as a suggestion's time grows with them.
+
+    TPE takes 25 at most for good ones, and gives old bad ones little weight.
+    """
+    if len(trials) <= MOST_SEEN:
+        return trials
+    older = sorted(trials[:-LATEST_SEEN], key=_standing, reverse=True)[: MOST_SEEN - LATEST_SEEN]
+    return sorted(older, key=lambda trial: trial.number) + trials[-LATEST_SEEN:]
+
+
+def _standing(trial: FrozenTrial) -> tuple[int, int, float]:
+    """How TPE ranks: complete ones by value, then those that got further, and then by value."""
+    if trial.state == TrialState.COMPLETE:
+        return 2, 0, float(trial.value or 0.0)
+    step = trial.last_step
+    return (0, 0, 0.0) if step is None else (1, step, trial.intermediate_values[step])
 
 
 def _as_ranked(trial: FrozenTrial) -> FrozenTrial:
@@ -61,15 +89,12 @@ class AsFront(AsRanked):
         super().__init__(name, storage)
         self._costs = costs
 
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, None, use_cache)
+    def _all(self) -> list[FrozenTrial]:
+        trials = super()._all()
         told = [trial for trial in trials if trial.state.is_finished() and trial.intermediate_values]
         points = {trial.number: (self._costs[trial.number], max(trial.intermediate_values.values())) for trial in told}
         values = {number: points[number][1] - rank for number, rank in ranks(points).items()}
-        trials = [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
-        return [trial for trial in trials if states is None or trial.state in states]
+        return [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
 
 
 def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
@@ -80,14 +105,16 @@ def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
 
 
 class RankingSampler(BaseSampler):
-    """Hands an Optuna sampler the arm as ranked."""
+    """Hands an Optuna sampler the arm as ranked, for one suggestion."""
 
     def __init__(self, base: BaseSampler, view: Callable[[str, BaseStorage], Study] = AsRanked) -> None:
         self._base = base
         self._view = view
+        self._shown: Study | None = None
 
     def _ranked(self, study: Study) -> Study:
-        return self._view(study.study_name, study._storage)
+        self._shown = self._shown or self._view(study.study_name, study._storage)
+        return self._shown
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._base.infer_relative_search_space(self._ranked(study), trial)

@@ -101,6 +101,10 @@ class LegTrial(Trial):
     def get_trainable_cls(self) -> type:
         return self._trainable
 
+    def set_ray_actor(self, ray_actor: Any) -> None:
+        """Without a call to the process to ask where it is, which nobody wants to know."""
+        self.temporary_state.ray_actor = ray_actor
+
 
 @functools.cache
 def _request(share: Share) -> tune.PlacementGroupFactory:

@@ -1,0 +1,55 @@
+"""What a suggestion is made from when there are very many trials."""
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, sampler
+
+
+def trial(number: int, value: float, step: int = 0) -> FrozenTrial:
+    """Complete, or stopped after `step` epochs."""
+    made = create_trial(
+        state=TrialState.PRUNED if step else TrialState.COMPLETE,
+        value=None if step else value,
+        params={"x": value},
+        distributions={"x": FloatDistribution(0, 1)},
+        user_attrs={"config": "{}"},
+        intermediate_values={step: value} if step else {},
+    )
+    made.number = number
+    return made
+
+
+def study_of(trials: list[FrozenTrial]) -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    return study
+
+
+def test_of_many_trials_the_best_and_the_latest_are_seen() -> None:
+    best = {3: 0.9, 40: 0.8, 41: 0.7}
+    trials = [trial(number, best.get(number, 0.1 + number / 1e5)) for number in range(1000)]
+    study = study_of(trials)
+    seen = [each.number for each in AsRanked(study.study_name, study._storage).get_trials()]
+    assert len(seen) == MOST_SEEN
+    assert set(best) <= set(seen)
+    assert seen == sorted(seen)
+    assert seen[-LATEST_SEEN:] == [*range(1000 - LATEST_SEEN, 1000)]
+
+
+def test_what_got_further_is_seen_before_what_looked_better_early() -> None:
+    far = [trial(number, 0.2, step=9) for number in range(20)]
+    early = [trial(number, 0.9, step=1) for number in range(20, 600)]
+    study = study_of(far + early)
+    seen = {each.number for each in AsRanked(study.study_name, study._storage).get_trials()}
+    assert set(range(20)) <= seen
+
+
+def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:
+    trials = [trial(number, number / 100) for number in range(60)]
+    ours, theirs = study_of(trials), study_of(trials)
+    ours.sampler = sampler("tpe", 7, 60)
+    theirs.sampler = TPESampler(seed=7, multivariate=True, group=True, n_startup_trials=10)
+    assert ours.ask({"x": FloatDistribution(0, 1)}).params == theirs.ask({"x": FloatDistribution(0, 1)}).params
