@@ -79,14 +79,15 @@ class Conductor:
         self._live: dict[int, Leg] = {}
         self._seconds: dict[int, float] = {}
         self._trials: dict[tuple[int, int], Entry] = {}
+        """Those that are not finished."""
         self._finals: dict[int, deque[FinalToDo]] = {}
         self._unstored: Counter[int] = Counter()
         self.unstored: Counter[str] = Counter()
         """Why legs could not use the storage, and how often."""
         for arm in plan.arms:
             for entry, trial in list(ledger.entries(arm)):
-                self._trials[arm.number, entry.number] = entry
                 if not trial.state.is_finished():
+                    self._trials[arm.number, entry.number] = entry
                     self._at_rung(entry)
 
     @property
@@ -296,6 +297,7 @@ class Conductor:
         self._ledger.finish(entry, state, reason, value)
         if not entry.final:
             self._ladders[entry.arm.number].finished(entry.number)
+            del self._trials[entry.arm.number, entry.number]
         record = self._ledger.record(entry)
         best = {names.BEST_VAL_ACCURACY: best_value(record)} if record.intermediate_values else {}
         self._audience.ended(entry, state, reason, best | dict(results or {}))

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import time
+from array import array
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class LedgerFile(BaseJournalBackend):
         self._path = path
         self._file = path.open("rb")
         self._end = path.open("ab", buffering=0)
-        self._offsets = [0]
+        self._offsets = array("Q", [0])
         self._synced = time.monotonic()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:

@@ -30,6 +30,7 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.trainable.function_trainable import wrap_function
 
@@ -110,14 +111,25 @@ class TeacherSeen(Protocol):
         """What of the machines it takes until then."""
 
 
-class Started(tune.Callback):
-    """Tells the searcher of trials that have their process."""
+class Course(TrialProgressCallback):
+    """Tells the searcher of trials that have their process, and trials that they are over.
+
+    Being of this kind it stands in for Tune's own, which would keep and print something of every trial.
+    """
 
     def __init__(self, searcher: LegSearcher) -> None:
+        super().__init__()
         self._searcher = searcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._searcher.started(trial.trial_id)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None: ...
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None: ...
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.forget()
 
 
 def slots_now(shares: Shares) -> int:
@@ -178,7 +190,7 @@ def drive(
                 num_samples=-1,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Started(searcher)]),
+            run_config=tune.RunConfig(name="legs", storage_path=scratch, verbose=0, callbacks=[Course(searcher)]),
         ).fit()
     except Broken as broken:
         raise broken.cause from None

@@ -105,6 +105,15 @@ class LegTrial(Trial):
         """Without a call to the process to ask where it is, which nobody wants to know."""
         self.temporary_state.ray_actor = ray_actor
 
+    def update_last_result(self, result: dict[str, Any]) -> None:
+        """Without statistics of each number ever told: Tune keeps its trials until the search ends."""
+        self.run_metadata.last_result = result
+
+    def forget(self) -> None:
+        """It is over, and the ledger has what became of it."""
+        self.config = {}
+        self.run_metadata.last_result = {}
+
 
 @functools.cache
 def _request(share: Share) -> tune.PlacementGroupFactory:
