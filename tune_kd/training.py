@@ -29,7 +29,8 @@ from tune_kd.space.study import Study
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
 
-EVALUATION_BATCH = 512
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512, "mps": 512}
+"""Images in one run without gradients; on a CPU what its caches hold, and no more memory than a step of training."""
 
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20, "mps": 64 << 20}
 """Pictures made ready at once, so that small batches do not pay for each call; on a CPU what its caches hold."""
@@ -248,7 +249,7 @@ def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp
     with precision.autocast(device, used):
         parts = [
             model(normalise(data.images[batch.to(device)], data.mean, data.std, layout)).float()
-            for batch in index.split(EVALUATION_BATCH)
+            for batch in index.split(EVALUATION_BATCH[device.type])
         ]
     return torch.cat(parts)
 

@@ -151,7 +151,7 @@ class Bench:
 
     def _train(self, until: int, reported: int, guide: Any, report: Any) -> None:
         index = torch.arange(self._epoch)
-        job = Job(self._study, index, index[:EVALUATION_BATCH], 0, until, reported)
+        job = Job(self._study, index, index[: EVALUATION_BATCH["cuda"]], 0, until, reported)
         train(job, self._images, guide, report, self._saved)
 
 

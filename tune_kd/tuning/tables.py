@@ -14,6 +14,9 @@ from tune_kd.tuning.ledger import MODEL, RESULT, SECONDS, Entry, Ledger, best_va
 
 RUN_ID = "mlflow_run_id"
 
+COMMON = ("epochs", "seconds", "seed", RUN_ID, "curve", "started", "ended")
+"""What a table has even where it has no row."""
+
 
 def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.DataFrame:
     """A row a trial; `sizes` has the parameter count of each student."""
@@ -28,7 +31,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
         for arm in plan.arms
         for entry, trial in ledger.entries(arm)
     ]
-    columns = ["number", "arm", "state", names.STOP_REASON, "epochs", "value", "seconds", "seed", RUN_ID, "curve"]
+    columns = ["number", "arm", "state", names.STOP_REASON, "value", names.PARAMETERS, *COMMON]
     return _frame(sorted(rows, key=lambda row: row["number"]), columns)
 
 
@@ -47,7 +50,7 @@ def finals_table(plan: Plan, ledger: Ledger, kept: str) -> pd.DataFrame:
         if RESULT in trial.user_attrs
         for cell in _cells_of(plan, entry)
     ]
-    return _frame(rows, ["arm", "seed", names.TEST_ACCURACY, names.VAL_ACCURACY])
+    return _frame(rows, ["arm", names.TEST_ACCURACY, names.VAL_ACCURACY, names.WEIGHTS, *COMMON])
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
