@@ -298,3 +298,24 @@ def test_what_runs_nothing(arguments: list[str], words: list[str], tmp_path: Pat
     for word in words:
         assert word in done.stdout
     assert os.listdir(tmp_path) == ["tiny.yaml"]
+
+
+def test_ctrl_c_before_anything_is_begun(tmp_path: Path) -> None:
+    """While Ray starts, which takes seconds."""
+    search = subprocess.Popen(
+        [sys.executable, "-m", "tune_kd.search", "quickstart", "--name", "early"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not (tmp_path / "runs" / "early").exists():
+        assert search.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.5)
+    search.send_signal(signal.SIGINT)
+    said = search.communicate(timeout=60)[0]
+    assert search.returncode == names.INTERRUPTED
+    assert "The same command begins again" in said
+    assert "Traceback" not in said

@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return TuneKDError.exit_code
     except KeyboardInterrupt:
+        console.print("\nStopped before anything was begun. The same command begins again.")
         return names.INTERRUPTED
 
 
@@ -79,9 +80,9 @@ def _command(given: argparse.Namespace, console: Console) -> int:
     # So that `mlflow.db` and all that is given relative lies where the next job finds it.
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)
-    from tune_kd.cluster.connection import connected
+    from tune_kd.cluster.connection import HEAVY, connected
 
-    with held(folder, given.resume), connected(given.address):
+    with held(folder, given.resume), connected(given.address, HEAVY):
         from tune_kd.session import Session
 
         return Session(study, name, folder, given, console).run()

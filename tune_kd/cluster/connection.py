@@ -17,10 +17,11 @@ HEAVY = "torch"
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """In Ray at `address`, or in one of its own; torch is imported meanwhile."""
+def connected(address: str | None, meanwhile: str | None = None) -> Iterator[None]:
+    """In Ray at `address`, or in one of its own; a module may be imported meanwhile."""
     with ThreadPoolExecutor(1) as beside:
-        beside.submit(importlib.import_module, HEAVY)
+        if meanwhile:
+            beside.submit(importlib.import_module, meanwhile)
         connect(address)
     try:
         yield
