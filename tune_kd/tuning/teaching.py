@@ -23,6 +23,7 @@ from tune_kd.tuning.workbench import as_tensor, pick_device
 
 POLL_SECONDS = 0.25
 MOST_DEATHS = 3
+"""In a row, without an epoch between them."""
 PLACE_SECONDS = 60.0
 """How long the teacher's place is waited for; on a cluster that is full it comes later."""
 SAVED = f"{names.CHECKPOINT_DIR}/teacher.pt"
@@ -81,7 +82,7 @@ class Teaching:
         self._gpu = gpu
         self._report = report
         self._made = made
-        self._told = self._deaths = 0
+        self._told = self._deaths = self._told_at_death = 0
         self._looked = self._began = time.monotonic()
         self.taught: Taught | None = None
         self.reference: ray.ObjectRef[Any] | None = None
@@ -140,7 +141,6 @@ class Teaching:
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             if isinstance(cause, StorageError):
-                ray.kill(self._maker)
                 self._begin_again(cause)
                 return
             if isinstance(cause, TuneKDError):
@@ -166,9 +166,12 @@ class Teaching:
 
     def _begin_again(self, error: Exception) -> None:
         """Its process, its machine or the storage went away: another goes on from the last epoch saved."""
-        self._deaths += 1
+        self._deaths = self._deaths + 1 if self._told == self._told_at_death else 1
+        self._told_at_death = self._told
         if self._deaths >= MOST_DEATHS:
             raise _failed(error) from error
+        # One that only does not answer must not go on beside the next.
+        ray.kill(self._maker)
         # It hears of all epochs again, from the checkpoint; those told before are skipped.
         self._start()
 
