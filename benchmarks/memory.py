@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ class Watched:
         images = workbench(material, config["order"].share.gpu).images.images
         note = {
             "pid": os.getpid(),
+            "when": time.time(),
             "resident_mb": resident_mb(),
             "private_mb": private_mb(),
             "images_mb": images.nbytes / 2**20,
@@ -83,7 +85,7 @@ def measure(given: argparse.Namespace) -> Result:
             study = study.model_copy(update={"budget": budget, "resources": resources})
             clock = Clock()
             Search.of(study, folder / "run").conduct(material, Watched(notes), clock, teacher=teacher)
-        told = [json.loads(path.read_text()) for path in notes.iterdir()]
+        told = sorted((json.loads(path.read_text()) for path in notes.iterdir()), key=lambda note: note["when"])
     legs = require_equal("legs", noted=len(told), ended=len(clock.done))
     own = [note for note in told if not Path(note["images_lie_in"]).is_relative_to("/dev/shm")]
     figures = {
