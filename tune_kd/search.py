@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -82,6 +83,9 @@ def _command(given: argparse.Namespace, console: Console) -> int:
     os.chdir(home)
     from tune_kd.cluster.connection import HEAVY, connected
 
+    # Also where a shell that started this in the background has switched Ctrl-C off.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with held(folder, given.resume), connected(given.address, HEAVY):
         from tune_kd.session import Session
 
