@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.driven import Clock, Idle, Search, connected, idle_study, scratch
-from benchmarks.measuring import Figure, Result, median, parser, private_mb, report, require_equal
+from benchmarks.measuring import Figure, Result, median, own_mb, parser, report, require_equal
 
 BLOCKS = 10
 ALLOWED_MINUTES = 10.0
@@ -52,7 +52,7 @@ def once(given: argparse.Namespace, cpu: float) -> dict[str, Any]:
 
     def at_end(done: int) -> None:
         if done % size == 0 and done <= given.trials:
-            memory.append(private_mb())
+            memory.append(own_mb())
 
     clock = Clock(at_end=at_end)
     study = idle_study(given.trials, given.reports, cpu, given.sampler)
@@ -70,7 +70,7 @@ def once(given: argparse.Namespace, cpu: float) -> dict[str, Any]:
         "seconds": seconds,
         "seconds_per_tenth": blocks,
         "slowdown": blocks[-1] / blocks[0],
-        "driver_private_mb": memory,
+        "driver_own_mb": memory,
         "kb_per_trial": (memory[-1] - memory[0]) * 1024 / (given.trials - size),
     }
 

@@ -151,10 +151,13 @@ def resident_mb(pid: int | str = "self") -> float:
     return _status(pid, "VmRSS:") / 1024
 
 
-def private_mb(pid: int | str = "self") -> float:
-    """Memory that no other process shares."""
+def own_mb(pid: int | str = "self") -> float:
+    """Memory that is no file's: what a process adds to the machine.
+
+    The system also calls a page of a mapped file private while no other process has looked at it.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
 
 
 def _status(pid: int | str, key: str) -> int:

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import exercise
 from benchmarks.driven import Clock, Search, connected, scratch
-from benchmarks.measuring import Figure, Result, parser, private_mb, report, require_equal, resident_mb
+from benchmarks.measuring import Figure, Result, own_mb, parser, report, require_equal, resident_mb
 from tune_kd.storage import Storage
 from tune_kd.tuning.trial import Report, run
 from tune_kd.tuning.workbench import Material, workbench
@@ -51,7 +51,7 @@ class Watched:
             "pid": os.getpid(),
             "when": time.time(),
             "resident_mb": resident_mb(),
-            "private_mb": private_mb(),
+            "own_mb": own_mb(),
             "images_mb": images.nbytes / 2**20,
             "images_lie_in": mapped_from(images.data_ptr()),
         }
@@ -90,7 +90,7 @@ def measure(given: argparse.Namespace) -> Result:
     own = [note for note in told if not Path(note["images_lie_in"]).is_relative_to("/dev/shm")]
     figures = {
         "a worker's resident memory": Figure(max(note["resident_mb"] for note in told), "MB", at_most=WORKER_MB),
-        "of that its own": Figure(max(note["private_mb"] for note in told), "MB"),
+        "of that its own": Figure(max(note["own_mb"] for note in told), "MB"),
         "copies of the image array in workers": Figure(len({note["pid"] for note in own}), "", at_most=0),
         "image array": Figure(told[0]["images_mb"], "MB"),
     }

@@ -8,7 +8,7 @@ import ctypes
 import platform
 
 # From malloc.h. Setting the first also stops glibc from adapting it.
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX = -3, -1, -8
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 LARGEST_THRESHOLD = 32 << 20  # what glibc allows on 64 bits
 NEVER = 2**31 - 1
 
@@ -18,6 +18,4 @@ def keep_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    # Tune trains each leg in a new thread. One with an arena of its own would keep, and not use, what the last one had.
-    library.mallopt(M_ARENA_MAX, 1)
     return bool(library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD) and library.mallopt(M_TRIM_THRESHOLD, NEVER))

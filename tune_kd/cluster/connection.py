@@ -36,6 +36,8 @@ def connect(address: str | None) -> None:
         # the second after which Ray would end them.
         os.environ.setdefault("RAY_preload_python_modules", f"{HEAVY},ray.tune")
         os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "30000")
+        # Tune trains each leg in a new thread, and glibc gives up to eight threads a core memory of their own to keep.
+        os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     else:
         _check_answers(address)
     try:
