@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -44,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return TuneKDError.exit_code
     except KeyboardInterrupt:
-        console.print("\nStopped before anything was begun. The same command begins again.")
         return names.INTERRUPTED
 
 
@@ -86,9 +86,13 @@ def _command(given: argparse.Namespace, console: Console) -> int:
     # Also where a shell that started this in the background has switched Ctrl-C off.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    with held(folder, given.resume), connected(given.address, HEAVY):
-        from tune_kd.session import Session
-
+    with held(folder, given.resume), ExitStack() as ray:
+        try:
+            ray.enter_context(connected(given.address, HEAVY))
+            from tune_kd.session import Session
+        except KeyboardInterrupt:
+            console.print("\nStopped before anything was begun. The same command begins again.")
+            return names.INTERRUPTED
         return Session(study, name, folder, given, console).run()
 
 

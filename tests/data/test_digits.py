@@ -59,3 +59,11 @@ def test_fonts_without_real_digits_are_left_out() -> None:
 def test_a_size_that_would_change_nothing_is_refused(dataset: str, side: int) -> None:
     with pytest.raises(InputError, match=rf"data.image_size: 64 .* {dataset} images are {side}x{side}.*folder"):
         sources.load(Data(dataset=dataset, image_size=64), seed=0)
+
+
+def test_the_scanned_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    expected, scanned = load_digits(), digits.scanned()
+    np.testing.assert_array_equal(scanned.images[:, 0], np.rint(expected.images * 255 / 16))
+    np.testing.assert_array_equal(scanned.labels, expected.target)

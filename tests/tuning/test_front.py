@@ -122,9 +122,7 @@ def test_what_a_model_costs_is_measured_once(tmp_path: Path) -> None:
 def test_costs_are_facts_of_the_models(objective: str) -> None:
     choice = "search.student.model.choice=[digits_student,digits_student_tiny]"
     found = costs(load("quickstart", [f"objectives=[accuracy,{objective}]", choice]), 10, (1, 8, 8))
-    assert min(found.values()) > 0
-    # A machine with something else to do says any of two small models is the slower one.
-    assert objective == "latency" or found["digits_student"] > found["digits_student_tiny"]
+    assert found["digits_student"] > found["digits_student_tiny"] > 0
     built = models.build("digits_student", classes=10, in_shape=(1, 8, 8))
     exact = {"size": measures.size_mb(built), "macs": measures.macs(built, (1, 8, 8))}
     assert found["digits_student"] == exact.get(objective, found["digits_student"])

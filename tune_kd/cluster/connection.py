@@ -19,17 +19,21 @@ HEAVY = "torch"
 @contextmanager
 def connected(address: str | None, meanwhile: str | None = None) -> Iterator[None]:
     """In Ray at `address`, or in one of its own; a module may be imported meanwhile."""
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
+    try:
         if meanwhile:
             beside.submit(importlib.import_module, meanwhile)
-        connect(address)
+        _connect(address)
+    finally:
+        # Whoever is interrupted, or has given a wrong address, hears of it without waiting for the import.
+        beside.shutdown(wait=False)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def connect(address: str | None) -> None:
+def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
         # The processes that Ray holds ready for trials import this while they wait for one, and wait for longer than
