@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+# Tests run in two processes on two cores. PyTorch's threads wait for each other in a loop, which makes small trainings
+# many times slower wherever there are more threads than cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,14 +31,37 @@ def step(optimizer: torch.optim.Optimizer) -> None:
 
 
 def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
+    device = next(model.parameters()).device
+    # A recorded step reads the rate from the GPU's memory, and counts its steps there.
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(settings.lr, device=device) if on_gpu else settings.lr
     if settings.optimizer == "sgd":
         # Nesterov momentum is defined only where there is momentum.
         nesterov = settings.nesterov and settings.momentum > 0
         return torch.optim.SGD(
-            model.parameters(), settings.lr, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
+            model.parameters(), rate, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
         )
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+    made = kind(model.parameters(), rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
+    made._warned_capturable_if_run_uncaptured = True  # that not every step is recorded is meant
+    return made
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """The optimizer's past, which may come from another kind of device; how it computes stays as it was made."""
+    made = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, made, strict=True):
+        group.update(own)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """In place where it lies in a GPU's memory: a recorded step knows no other place."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def learning_rate(settings: Train, epoch: int, epochs: int) -> float:

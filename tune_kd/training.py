@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from tune_kd import checkpoint, measures, names, precision
 from tune_kd.data.views import Views
-from tune_kd.distill.logits import loss_parts
+from tune_kd.distill.logits import loss_weights
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
-from tune_kd.optimizing import learning_rate, make_optimizer, step
+from tune_kd.optimizing import learning_rate, make_optimizer, restore, set_rate
 from tune_kd.precision import Precision
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
+from tune_kd.stepping import Batch, Step, make_step
 
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
@@ -115,9 +116,13 @@ def train(
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
     for metrics in state["history"][job.reported : job.until]:
         report(metrics)
-    for epoch in range(len(state["history"]) + 1, job.until + 1):
+    done = len(state["history"])
+    steps = (job.until - done) * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
+    step = make_step(Step(model, optimizer, settings, used), data.images.device, steps)
+    for epoch in range(done + 1, job.until + 1):
         started = time.perf_counter()
-        metrics = _epoch(model, optimizer, job, data, teacher, epoch, used)
+        set_rate(optimizer, learning_rate(settings.train, epoch, settings.budget.epochs))
+        metrics = _epoch(model, step, job, data, teacher, epoch)
         if metrics is None:
             return None
         metrics |= validate(model, data, job.validation, used)
@@ -157,47 +162,35 @@ def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         return {"history": [], "best": {}}
     state = checkpoint.load(saved)
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    restore(optimizer, state["optimizer"])
     return {"history": state["history"], "best": state["best"]}
 
 
 def _epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    step: Callable[[Batch], Tensor],
     job: Job,
     data: Images,
     teacher: Teacher | None,
     epoch: int,
-    used: Precision,
 ) -> dict[str, float] | None:
     """One pass over the training images; None when the deadline cuts it short."""
     settings = job.settings
-    device = data.images.device
     torch.manual_seed(derive(job.seed, "dropout", epoch))
-    rate = learning_rate(settings.train, epoch, settings.budget.epochs)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     model.train()
     started = time.perf_counter()
     seen: list[int] = []
-    hard: list[Tensor] = []
-    soft: list[Tensor] = []
+    told: list[Tensor] = []
     for inputs, labels, guide in _batches(job, data, teacher, epoch, layout_of(model)):
         if time.time() > job.deadline:
             return None
-        with precision.autocast(device, used):
-            logits = model(inputs)
-        parts = loss_parts(logits, labels, guide, settings.kd, settings.train.label_smoothing, epoch)
-        optimizer.zero_grad(set_to_none=True)
-        parts.total.backward()
-        step(optimizer)
+        told.append(step(Batch(inputs, labels, guide, epoch)))
         seen.append(len(labels))
-        hard.append(parts.ce)
-        soft.append(parts.kd)
     # Read off the device once an epoch: it is never waited for in between.
-    losses = torch.stack([torch.stack(hard), torch.stack(soft)]).double().cpu() @ torch.tensor(seen).double()
+    losses = torch.stack(told, 1).double().cpu() @ torch.tensor(seen).double()
     ce, kd = (losses / sum(seen)).tolist()
-    total = parts.weight_ce * ce + parts.weight_kd * kd
+    weight_ce, weight_kd = loss_weights(settings.kd, epoch, teacher is not None)
+    total = weight_ce * ce + weight_kd * kd
     if not math.isfinite(total):
         raise Diverged(f"the training loss became {total} in epoch {epoch}")
     return {
@@ -205,9 +198,9 @@ def _epoch(
         names.TRAIN_LOSS: total,
         names.LOSS_CE: ce,
         names.LOSS_KD: kd,
-        names.WEIGHT_CE: float(parts.weight_ce),
-        names.WEIGHT_KD: float(parts.weight_kd),
-        names.LEARNING_RATE: rate,
+        names.WEIGHT_CE: float(weight_ce),
+        names.WEIGHT_KD: float(weight_kd),
+        names.LEARNING_RATE: learning_rate(settings.train, epoch, settings.budget.epochs),
         names.IMAGES_PER_SECOND: sum(seen) / (time.perf_counter() - started),
     }
 

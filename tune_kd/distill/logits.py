@@ -34,16 +34,20 @@ def loss_parts(
     """The loss of one batch in one epoch (counted from 1); without a teacher, or at alpha 0, plain cross-entropy."""
     student = student_logits.float()
     ce = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
+    weight_ce, weight_kd = loss_weights(settings, epoch, teacher_logits is not None)
     if teacher_logits is None or settings.alpha == 0:
-        return LossParts(ce, ce.detach(), torch.zeros_like(ce), 1.0, 0.0)
-    weight_ce, weight_kd = 1 - settings.alpha, settings.alpha * _ramp(settings.warmup_epochs, epoch)
+        return LossParts(ce, ce.detach(), torch.zeros_like(ce), weight_ce, weight_kd)
     term = teacher_term(student, labels, teacher_logits.float(), settings)
     return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach(), weight_ce, weight_kd)
 
 
-def _ramp(warmup_epochs: int, epoch: int) -> float:
-    """Only the teacher's weight grows, as where this was published; cross-entropy keeps its own throughout."""
-    return min(1.0, epoch / warmup_epochs) if warmup_epochs else 1.0
+def loss_weights(settings: Distillation, epoch: int, taught: bool) -> tuple[float, float]:
+    """Of cross-entropy and of the teacher's term. In a warm-up only the teacher's grows, as where this was published;
+    cross-entropy keeps its own throughout."""
+    if not taught or settings.alpha == 0:
+        return 1.0, 0.0
+    ramp = min(1.0, epoch / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    return 1 - settings.alpha, settings.alpha * ramp
 
 
 def teacher_term(student: Tensor, labels: Tensor, teacher: Tensor, settings: Distillation) -> Tensor:
