@@ -78,6 +78,14 @@ def test_it_ends_well_and_says_where_everything_is(ran: Ran) -> None:
     assert ran.folder.name.startswith("tiny-")
 
 
+def test_on_a_cluster_it_has_a_depot_for_logits(ran: Ran) -> None:
+    import ray
+    from ray._private.state import actors
+
+    own = ray.get_runtime_context().get_job_id()
+    assert "Depot" in {actor["ActorClassName"] for actor in actors().values() if actor["JobID"] != own}
+
+
 def test_the_folder_holds_what_it_should(ran: Ran) -> None:
     held = {path.name for path in ran.folder.iterdir()}
     assert held >= {

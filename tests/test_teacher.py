@@ -1,5 +1,7 @@
 """Where a teacher comes from, and that a cached logit is what the teacher says."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from tune_kd.models import build
 from tune_kd.space.load import load
 from tune_kd.space.schema import Augment
 from tune_kd.space.study import Study
-from tune_kd.teacher import CHUNK, IMAGENET, Guide, Resident, Teacher
+from tune_kd.teacher import CHUNK, IMAGENET, Block, Guide, Resident, Teacher
 from tune_kd.training import Images
 
 STUDY = """
@@ -101,3 +103,92 @@ def test_logits_kept_on_the_device_are_those_of_the_file(data: Images, tmp_path:
     assert torch.equal(guide(index.flip(0), view.flip(0), pictures.flip(0)), first.flip(0))
     assert guide.images_run == asked == 100
     assert torch.equal(first, guide.run(pictures).float())
+
+
+class Friends:
+    """Neighbours in this process: whoever asks gets everything that was ever offered."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, list[Block]] = defaultdict(list)
+        self.asked = 0
+
+    def ask(self, cache: str) -> Iterator[Block]:
+        self.asked += 1
+        yield from self.blocks[cache]
+
+    def offer(self, cache: str, block: Block) -> None:
+        self.blocks[cache].append(block)
+
+
+class Broken(Friends):
+    """They fail after the first block, and hear nothing."""
+
+    def ask(self, cache: str) -> Iterator[Block]:
+        self.asked += 1
+        yield self.blocks[cache][0]
+        raise RuntimeError
+
+    def offer(self, cache: str, block: Block) -> None:
+        raise RuntimeError
+
+
+@pytest.fixture(scope="module")
+def resnet(data: Images) -> Teacher:
+    model = build("resnet8", classes=10, in_shape=(3, 32, 32))
+    return Teacher("resnet8", model.state_dict(), data.mean, data.std, data.shape, 10)
+
+
+def guide_on(
+    machine: Path, friends: Friends | None, resnet: Teacher, data: Images, monkeypatch: pytest.MonkeyPatch
+) -> Guide:
+    """With a cache of its own."""
+    monkeypatch.setenv("TUNE_KD_CACHE", str(machine))
+    return Guide.of(resnet, data, "shared", Views.of(Augment(kind="flip"), 0), neighbours=friends)
+
+
+def ask(guide: Guide, data: Images, first: int, last: int) -> torch.Tensor:
+    index = torch.arange(first, last)
+    return guide(index, index % 2, data.images[index])
+
+
+def test_what_a_neighbour_has_computed_is_not_computed_again(
+    resnet: Teacher, data: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    friends = Friends()
+    one = guide_on(tmp_path / "one", friends, resnet, data, monkeypatch)
+    other = guide_on(tmp_path / "other", friends, resnet, data, monkeypatch)
+    computed = torch.cat([ask(one, data, 0, 60), ask(one, data, 60, 120)])
+    assert torch.equal(ask(other, data, 0, 120), computed)
+    assert (one.images_run, other.images_run) == (120, 0)
+    # The rest is run, and nothing but the rest is told.
+    more = ask(other, data, 100, 150)
+    assert torch.equal(more[:20], computed[100:])
+    assert other.images_run == 30
+    told = [images for blocks in friends.blocks.values() for images, _, _ in blocks]
+    assert np.array_equal(np.concatenate(told), np.arange(150))
+    # Who knows everything asks nobody.
+    before = friends.asked
+    ask(other, data, 0, 150)
+    assert friends.asked == before
+    assert other.images_run == 30
+
+
+def test_neighbours_that_fail_are_made_up_for_by_the_teacher(
+    resnet: Teacher, data: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    friends, broken = Friends(), Broken()
+    one = guide_on(tmp_path / "one", friends, resnet, data, monkeypatch)
+    computed = torch.cat([ask(one, data, 0, 60), ask(one, data, 60, 120)])
+    broken.blocks = friends.blocks
+    other = guide_on(tmp_path / "other", broken, resnet, data, monkeypatch)
+    assert torch.equal(ask(other, data, 0, 120), computed)
+    assert other.images_run == 60
+
+
+def test_without_room_for_a_cache_nothing_is_exchanged(resnet: Teacher, data: Images) -> None:
+    friends = Friends()
+    guide = Guide(resnet, None, torch.device("cpu"), neighbours=friends)
+    ask(guide, data, 0, 10)
+    assert guide.images_run == 10
+    assert not friends.asked
+    assert not friends.blocks

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from tune_kd.data.sources import user_cache
 
@@ -38,6 +37,7 @@ class CacheKey:
 
 @dataclass(frozen=True)
 class LogitCache:
+    name: str
     logits: np.ndarray
     filled: np.ndarray
 
@@ -56,6 +56,7 @@ class LogitCache:
                 if not _whole(sizes) and not _make(sizes):
                     return None
                 return cls(
+                    name,
                     np.memmap(logits, np.float16, "r+", shape=shape),
                     np.memmap(filled, np.uint32, "r+", shape=shape[:2]),
                 )
@@ -68,10 +69,9 @@ class LogitCache:
         found: np.ndarray = np.asarray(self.logits)[index, view]
         return found, np.asarray(self.filled)[index, view] == _sums(found)
 
-    def write(self, index: np.ndarray, view: np.ndarray, logits: Tensor) -> None:
-        values = logits.cpu().numpy()
-        self.logits[index, view] = values
-        self.filled[index, view] = _sums(values)
+    def write(self, index: np.ndarray, view: np.ndarray, logits: np.ndarray) -> None:
+        self.logits[index, view] = logits
+        self.filled[index, view] = _sums(logits)
 
 
 def _sums(logits: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ from tune_kd.tuning import reach, runner
 from tune_kd.tuning.agreement import Agreement
 from tune_kd.tuning.audience import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
+from tune_kd.tuning.exchange import Exchange
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.objectives import costs
 from tune_kd.tuning.taught import Taught
@@ -181,7 +182,9 @@ class Session:
     def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
         """Every trial and final. Scratch trials do not wait for the teacher."""
         agree = None if self._storage.folder else Agreement(self._storage)
-        material = Material(self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree)
+        # A Ray that was there before may have other machines, or get them; each has a cache of its own.
+        neighbours = Exchange() if self._given.address else None
+        material = Material(self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree, neighbours)
         teaching = self._teach(ledger, prepared, agree)
         tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:

@@ -2,9 +2,11 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -147,27 +149,58 @@ def settle_precision(
     return precision.settle(wanted, file, data.images.device, compare, agree)
 
 
+Block = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Numbers of images, of a view of each, and the logits."""
+
+
+class Neighbours(Protocol):
+    """Other machines, which fill caches of their own with the same numbers."""
+
+    def ask(self, cache: str) -> Iterable[Block]:
+        """What they have computed since the last time."""
+
+    def offer(self, cache: str, block: Block) -> None:
+        """Tells them of logits that the teacher was run for here, without waiting for them."""
+
+
 class Guide:
-    """Answers a training's question for logits: from the cache, else by running the teacher and filling the cache."""
+    """Answers a training's question for logits: from the cache, else by running the teacher and filling the cache.
+
+    With neighbours it asks them before it runs the teacher, and tells them of what it has run it for.
+    """
 
     def __init__(
-        self, teacher: Teacher, cache: LogitCache | None, device: torch.device, used: Precision = "fp32"
+        self,
+        teacher: Teacher,
+        cache: LogitCache | None,
+        device: torch.device,
+        used: Precision = "fp32",
+        neighbours: Neighbours | None = None,
     ) -> None:
         self._teacher = teacher
         self._cache = cache
         self._device = device
         self._used = used
+        self._neighbours = neighbours
         self._model: nn.Module | None = None
         self._resident = Resident(cache, device) if cache is not None and _fits(cache, device) else None
         self.images_run = 0
 
     @classmethod
-    def of(cls, teacher: Teacher, data: Images, images_digest: str, views: Views, used: Precision = "fp32") -> "Guide":
+    def of(
+        cls,
+        teacher: Teacher,
+        data: Images,
+        images_digest: str,
+        views: Views,
+        used: Precision = "fp32",
+        neighbours: Neighbours | None = None,
+    ) -> "Guide":
         # Other searches share the cache, and bf16 gives other numbers.
         weights = teacher.digest if used == "fp32" else f"{teacher.digest}-{used}"
         key = CacheKey(weights, images_digest, views.key)
         cache = LogitCache.open(key, (len(data.images), views.count, data.classes))
-        return cls(teacher, cache, data.images.device, used)
+        return cls(teacher, cache, data.images.device, used, neighbours)
 
     def __call__(self, index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:
         if self._cache is None:
@@ -183,12 +216,24 @@ class Guide:
 
     def _look_up(self, cache: LogitCache, images: np.ndarray, views: np.ndarray, pictures: Tensor) -> np.ndarray:
         logits, known = cache.read(images, views)
+        if self._neighbours is not None and not known.all():
+            self._take(self._neighbours, cache)
+            logits, known = cache.read(images, views)
         if not known.all():
             unknown = np.flatnonzero(~known)
-            fresh = self.run(pictures[torch.from_numpy(unknown).to(pictures.device)])
+            fresh = self.run(pictures[torch.from_numpy(unknown).to(pictures.device)]).cpu().numpy()
             cache.write(images[unknown], views[unknown], fresh)
-            logits[unknown] = fresh.cpu().numpy()
+            logits[unknown] = fresh
+            if self._neighbours is not None:
+                with suppress(Exception):
+                    self._neighbours.offer(cache.name, (images[unknown], views[unknown], fresh))
         return logits
+
+    def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
+        # Whatever goes wrong between machines fails no training: the teacher is here as well.
+        with suppress(Exception):
+            for block in neighbours.ask(cache.name):
+                cache.write(*block)
 
     @torch.no_grad()
     def run(self, pictures: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from tune_kd.data.views import Views
 from tune_kd.precision import Agree
 from tune_kd.space.study import Study
 from tune_kd.storage import Storage
-from tune_kd.teacher import Guide, Teacher, settle_precision
+from tune_kd.teacher import Guide, Neighbours, Teacher, settle_precision
 from tune_kd.training import Images, predict
 from tune_kd.tuning.resources import memory_fraction
 
@@ -32,6 +32,8 @@ class Material:
     storage: Storage
     agree: Agree | None = None
     """How machines that share no folder come to one precision."""
+    neighbours: Neighbours | None = None
+    """How machines come by logits that another one has computed."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def guided_by(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[A
     bench, own = workbench(material, gpu), taught(teacher)
     given = bench.material
     used = settle_precision(given.study.precision, given.storage.checkpoints, own, bench.images, given.agree)
-    return Guide.of(own, bench.images, given.splits.digests["images"], views, used)
+    return Guide.of(own, bench.images, given.splits.digests["images"], views, used, given.neighbours)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
