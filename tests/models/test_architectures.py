@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -100,3 +102,37 @@ def test_resnet_weights_are_named_as_in_the_files_of_others() -> None:
     assert not any("downsample" in key for key in keys)
     keys = build("resnet8x4", classes=10, in_shape=COLOUR).state_dict().keys()
     assert {"layer1.0.downsample.0.weight", "layer1.0.downsample.1.bias", "fc.bias"} <= keys
+
+
+def as_its_source_has_it(model: nn.Sequential) -> nn.Sequential:
+    """Every ReLU before the pool, and none in place."""
+    layers = [nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in model]
+    for k in range(1, len(layers)):
+        if isinstance(layers[k], nn.ReLU) and isinstance(layers[k - 1], nn.MaxPool2d):
+            layers[k - 1], layers[k] = layers[k], layers[k - 1]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("lightnn", COLOUR), ("deepnn", COLOUR), ("cnn4", COLOUR), ("tiny_student", COLOUR), ("tiny_teacher", COLOUR),
+     ("digits_student", (1, 8, 8)), ("digits_teacher", (1, 8, 8))],
+)  # fmt: skip
+def test_a_pool_before_its_relu_changes_no_number(
+    name: str, shape: tuple[int, int, int], layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    ours = build(name, classes=10, in_shape=shape).to(memory_format=layout)
+    assert isinstance(ours, nn.Sequential)
+    source = as_its_source_has_it(copy.deepcopy(ours))
+    order = [[type(layer) for layer in model] for model in (ours, source)]
+    assert order[0] != order[1]
+    images = torch.randn(6, *shape).contiguous(memory_format=layout)
+    told = []
+    for model in (ours, source):
+        torch.manual_seed(1)  # the same dropout
+        logits = model(images)
+        logits.square().sum().backward()
+        told.append([logits.detach(), *(weight.grad for weight in model.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*told, strict=True))

@@ -1,6 +1,11 @@
-"""Plain convolutional teachers and students of the five studies, layer by layer as their sources have them."""
+"""Plain convolutional teachers and students of the five studies, layer by layer as their sources have them.
+
+But for one thing: where a source has a ReLU and then a pool, here the pool comes first.
+"""
 
 from torch import nn
+
+from tune_kd.models.pieces import pooled, relu
 
 Shape = tuple[int, int, int]
 
@@ -10,11 +15,11 @@ def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Con
 
 
 def _conv_relu(inside: int, outside: int, kernel: int = 3) -> list[nn.Module]:
-    return [_conv(inside, outside, kernel), nn.ReLU()]
+    return [_conv(inside, outside, kernel), relu()]
 
 
 def _conv_bn_relu(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    return [_conv(inside, outside, kernel, stride), nn.BatchNorm2d(outside), nn.ReLU()]
+    return [_conv(inside, outside, kernel, stride), nn.BatchNorm2d(outside), relu()]
 
 
 def _flat(channels: int, in_shape: Shape, pools: int) -> int:
@@ -26,7 +31,7 @@ def cnn4(*, classes: int, in_shape: Shape) -> nn.Module:
     """The CIFAR-100 study's student; its parameters and its cost fit only pools after the first three convolutions."""
     layers: list[nn.Module] = []
     for inside, outside, kernel in ((in_shape[0], 32, 5), (32, 64, 3), (64, 128, 3)):
-        layers += [*_conv_relu(inside, outside, kernel), nn.MaxPool2d(2)]
+        layers += pooled(_conv_relu(inside, outside, kernel))
     layers += _conv_relu(128, 256)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(_flat(256, in_shape, 3), classes))
 
@@ -39,7 +44,7 @@ def _keras(widths: Shape, classes: int, in_shape: Shape) -> nn.Module:
             layers += [*_conv_relu(channels, outside), nn.BatchNorm2d(outside)]
         layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
         inside = outside
-    head = [nn.Linear(_flat(inside, in_shape, 3), 256), nn.ReLU(), nn.BatchNorm1d(256), nn.Dropout(0.5)]
+    head = [nn.Linear(_flat(inside, in_shape, 3), 256), relu(), nn.BatchNorm1d(256), nn.Dropout(0.5)]
     return nn.Sequential(*layers, nn.Flatten(), *head, nn.Linear(256, classes))
 
 
@@ -53,7 +58,7 @@ def keras_student(*, classes: int, in_shape: Shape) -> nn.Module:
 
 def tiny_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
     """Called a ResNet18 by its source, but without residuals."""
-    layers = [*_conv_bn_relu(in_shape[0], 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
+    layers = pooled(_conv_bn_relu(in_shape[0], 64, 7, 2), nn.MaxPool2d(3, 2, 1))
     for inside, outside, stride in (
         (64, 128, 1), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1),
     ):  # fmt: skip
@@ -64,22 +69,22 @@ def tiny_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
 def tiny_student(*, classes: int, in_shape: Shape) -> nn.Module:
     layers: list[nn.Module] = []
     for inside, outside in ((in_shape[0], 16), (16, 32), (32, 64)):
-        layers += [*_conv_bn_relu(inside, outside), nn.MaxPool2d(2)]
+        layers += pooled(_conv_bn_relu(inside, outside))
     layers += [*_conv_bn_relu(64, 128), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    head = [nn.Dropout(0.5), nn.Linear(128, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, classes)]
+    head = [nn.Dropout(0.5), nn.Linear(128, 64), relu(), nn.Dropout(0.3), nn.Linear(64, classes)]
     return nn.Sequential(*layers, *head)
 
 
 def _tutorial_head(features: int, hidden: int, classes: int) -> list[nn.Module]:
-    return [nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, classes)]
+    return [nn.Flatten(), nn.Linear(features, hidden), relu(), nn.Dropout(0.1), nn.Linear(hidden, classes)]
 
 
 def deepnn(*, classes: int, in_shape: Shape) -> nn.Module:
-    layers = [*_conv_relu(in_shape[0], 128), *_conv_relu(128, 64), nn.MaxPool2d(2)]
-    layers += [*_conv_relu(64, 64), *_conv_relu(64, 32), nn.MaxPool2d(2)]
+    layers = [*_conv_relu(in_shape[0], 128), *pooled(_conv_relu(128, 64))]
+    layers += [*_conv_relu(64, 64), *pooled(_conv_relu(64, 32))]
     return nn.Sequential(*layers, *_tutorial_head(_flat(32, in_shape, 2), 512, classes))
 
 
 def lightnn(*, classes: int, in_shape: Shape) -> nn.Module:
-    layers = [*_conv_relu(in_shape[0], 16), nn.MaxPool2d(2), *_conv_relu(16, 16), nn.MaxPool2d(2)]
+    layers = [*pooled(_conv_relu(in_shape[0], 16)), *pooled(_conv_relu(16, 16))]
     return nn.Sequential(*layers, *_tutorial_head(_flat(16, in_shape, 2), 256, classes))

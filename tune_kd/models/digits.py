@@ -2,26 +2,26 @@
 
 from torch import nn
 
+from tune_kd.models.pieces import pooled, relu
+
 Shape = tuple[int, int, int]
 
 
 def _conv(inside: int, outside: int) -> list[nn.Module]:
-    return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+    return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), relu()]
 
 
 def digits_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
     features = 64 * (in_shape[1] // 4) * (in_shape[2] // 4)
     return nn.Sequential(
         *_conv(in_shape[0], 32),
-        *_conv(32, 32),
-        nn.MaxPool2d(2),
+        *pooled(_conv(32, 32)),
         *_conv(32, 64),
-        *_conv(64, 64),
-        nn.MaxPool2d(2),
+        *pooled(_conv(64, 64)),
         nn.Flatten(),
         nn.Dropout(0.3),
         nn.Linear(features, 128),
-        nn.ReLU(),
+        relu(),
         nn.Linear(128, classes),
     )
 
@@ -29,15 +29,11 @@ def digits_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
 def _student(first: int, second: int, hidden: int, classes: int, in_shape: Shape) -> nn.Module:
     features = second * (in_shape[1] // 4) * (in_shape[2] // 4)
     return nn.Sequential(
-        nn.Conv2d(in_shape[0], first, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
+        *pooled([nn.Conv2d(in_shape[0], first, 3, padding=1), relu()]),
+        *pooled([nn.Conv2d(first, second, 3, padding=1), relu()]),
         nn.Flatten(),
         nn.Linear(features, hidden),
-        nn.ReLU(),
+        relu(),
         nn.Linear(hidden, classes),
     )
 

@@ -42,8 +42,8 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inside, outside, stride, padded=padded)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
+        inner = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x), inplace=True)
 
 
 def _stage(blocks: int, inside: int, outside: int, stride: int, *, padded: bool) -> nn.Sequential:
@@ -66,7 +66,7 @@ class Trunk(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def pooled(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         last: Tensor = self.layer3(self.layer2(self.layer1(x)))
         return last.mean((2, 3))
 
