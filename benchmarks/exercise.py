@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn import functional
 
 from benchmarks.measuring import progress
-from tune_kd import checkpoint, plan, teacher
+from tune_kd import checkpoint, plan, precision, teacher
 from tune_kd.data.splits import student_indices
 from tune_kd.models import build
 from tune_kd.preparation import Prepared, prepare
@@ -158,18 +158,19 @@ def data_of(prepared: Prepared) -> Images:
 
 
 def teach(prepared: Prepared, path: Path, epochs: int, images: int = 8192) -> None:
-    """A DeepNN that knows more than its students, in half precision and channels last because that is quick."""
+    """A DeepNN that knows more than its students, computed in whatever is quick here."""
     progress(f"training the teacher of both sides for {epochs} epochs")
     data = data_of(prepared)
     chosen = torch.from_numpy(prepared.splits.teacher.copy())[:images]
     torch.manual_seed(derive(0, "teacher"))
     model = build("deepnn", classes=data.classes, in_shape=data.shape).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    cpu = torch.device("cpu")
     model.train()
     for _ in range(epochs):
         for batch in chosen[torch.randperm(len(chosen))].split(BATCH):
             inputs = normalise(data.images[batch], data.mean, data.std).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast(cpu, "bf16" if precision.capable(cpu) else "fp32"):
                 loss = functional.cross_entropy(model(inputs), data.labels[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
