@@ -18,7 +18,7 @@ from benchmarks import exercise
 from benchmarks.cached_step import Steps
 from benchmarks.driven import scratch
 from benchmarks.measuring import NO_RESULT, ROOT, Figure, Result, in_turn, median, parser, progress, report
-from tune_kd import stepping
+from tune_kd import recording
 
 SHARES = (1, 4, 8, 16)
 SECONDS = 900
@@ -36,7 +36,7 @@ def main() -> int:
         return NO_RESULT
     if given.train_in:
         if given.ordinary:
-            stepping.LEAST_STEPS = sys.maxsize
+            recording.LEAST_STEPS = sys.maxsize
         print(train(given.train_in, given.images, given.epochs))
         return 0
     return report("gpu_rates", given, lambda: measure(given))

@@ -55,7 +55,7 @@ def measure(given: argparse.Namespace) -> Result:
             for trials in sizes[peer]:
                 sides[f"{peer} {trials}"] = partial(theirs, made, trials, peer == "cached")
         runs = in_turn(sides, given.rounds)
-    work = {peer: equal(made, runs, sizes, peer) for peer in given.peers}
+        work = {peer: equal(made, runs, sizes, peer) for peer in given.peers}
     figures: dict[str, Figure] = {}
     own = Costs(runs, "ours", given.trials)
     figures["ours, whole process"] = Figure(median(own.whole), "s", note=f"{given.trials[1]} trials")

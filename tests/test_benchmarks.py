@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import exercise, measuring
+from benchmarks import exercise, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 
 ROOT = Path(__file__).parents[1]
@@ -90,3 +90,34 @@ def test_sides_take_turns_and_unequal_work_is_no_result() -> None:
 def test_a_figure_says_whether_it_is_what_it_should_be(figure: Figure, met: bool | None, words: str) -> None:
     assert figure.met is met
     assert figure.words() == words
+
+
+def test_search_overhead_judges_what_it_has_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs are made up, as real ones take minutes; from there to the figures all is as it is."""
+    first = exercise.settings(exercise.PARITY_TRIALS)
+
+    def make(given: SimpleNamespace, folder: Path) -> exercise.Exercise:
+        made = exercise.Exercise(folder, given.images, given.epochs)
+        made.first.write_text(json.dumps(first))
+        return made
+
+    def run(seconds: float, trials: int) -> dict[str, Any]:
+        return {
+            "seconds": 10 + seconds * trials,
+            "epochs": [2] * trials,
+            "accuracy": [0.5] * trials,
+            "settings": [first[k % len(first)] | ({"train.lr": 9.0} if k >= len(first) else {}) for k in range(trials)],
+        }
+
+    monkeypatch.setattr(exercise, "make", make)
+    monkeypatch.setattr(search_overhead, "ours", lambda made, trials: run(0.5, trials))
+    monkeypatch.setattr(search_overhead, "theirs", lambda made, trials, cached: run(4 if cached else 20, trials))
+    given = {"images": 64, "epochs": 2, "root": None, "trials": (40, 200), "rounds": 1}
+    given |= {"tutorial_trials": (2, 6), "cached_trials": (4, 12), "peers": ("tutorial", "cached")}
+    told = search_overhead.measure(SimpleNamespace(**given))  # type: ignore[arg-type]
+    assert told.figures["peer_tutorial ÷ ours, marginal"].value == pytest.approx(40)
+    assert told.figures["peer_cached ÷ ours, marginal"].value == pytest.approx(8)
+    assert told.figures["peer_tutorial ÷ ours, whole process"].value == pytest.approx(
+        (10 + 20 * 200) / (10 + 0.5 * 200)
+    )
+    assert told.equal_work["tutorial"]["accuracy"]["holds"]

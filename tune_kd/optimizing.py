@@ -42,9 +42,7 @@ def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
             model.parameters(), rate, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
         )
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    made = kind(model.parameters(), rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
-    made._warned_capturable_if_run_uncaptured = True  # that not every step is recorded is meant
-    return made
+    return kind(model.parameters(), rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

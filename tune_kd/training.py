@@ -23,9 +23,10 @@ from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.optimizing import learning_rate, make_optimizer, restore, set_rate
 from tune_kd.precision import Precision
+from tune_kd.recording import make_step
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
-from tune_kd.stepping import Batch, Step, make_step
+from tune_kd.stepping import Batch, Step
 
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
@@ -117,15 +118,16 @@ def train(
     for metrics in state["history"][job.reported : job.until]:
         report(metrics)
     done = len(state["history"])
-    steps = (job.until - done) * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
-    step = make_step(Step(model, optimizer, settings, used), data.images.device, steps)
+    step = make_step(Step(model, optimizer, settings, used), data.images.device, _steps(job, done))
     for epoch in range(done + 1, job.until + 1):
         started = time.perf_counter()
-        set_rate(optimizer, learning_rate(settings.train, epoch, settings.budget.epochs))
+        rate = learning_rate(settings.train, epoch, settings.budget.epochs)
+        set_rate(optimizer, rate)
         metrics = _epoch(model, step, job, data, teacher, epoch)
         if metrics is None:
             return None
         metrics |= validate(model, data, job.validation, used)
+        metrics[names.LEARNING_RATE] = rate
         metrics[names.SECONDS] = time.perf_counter() - started
         if not state["history"] or metrics[names.VAL_ACCURACY] > max(m[names.VAL_ACCURACY] for m in state["history"]):
             state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
@@ -137,6 +139,13 @@ def train(
     if settings.train.keep == "best":
         model.load_state_dict(state["best"])
     return model
+
+
+def _steps(job: Job, done: int) -> int:
+    """How many of one kind are left: in a warm-up of the teacher's term each epoch has its own."""
+    settings = job.settings
+    epochs = job.until - max(done, settings.kd.warmup_epochs - 1)
+    return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
 
 
 def _build(settings: Study, data: Images) -> nn.Module:
@@ -198,9 +207,8 @@ def _epoch(
         names.TRAIN_LOSS: total,
         names.LOSS_CE: ce,
         names.LOSS_KD: kd,
-        names.WEIGHT_CE: float(weight_ce),
-        names.WEIGHT_KD: float(weight_kd),
-        names.LEARNING_RATE: learning_rate(settings.train, epoch, settings.budget.epochs),
+        names.WEIGHT_CE: weight_ce,
+        names.WEIGHT_KD: weight_kd,
         names.IMAGES_PER_SECOND: sum(seen) / (time.perf_counter() - started),
     }
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tune_kd.distill.logits import dist, dkd, kd, loss_parts, standardize
+from tune_kd.distill.logits import dist, dkd, kd, loss_parts, loss_weights, standardize
 from tune_kd.space.schema import Distillation
 
 Array = npt.NDArray[np.float64]
@@ -116,7 +116,7 @@ def test_total_is_made_of_its_parts_and_alpha_weighs_the_teacher() -> None:
     ce = F.cross_entropy(STUDENT, LABELS)
     torch.testing.assert_close(parts.ce, ce)
     torch.testing.assert_close(parts.total, 0.3 * ce + 0.7 * kd(STUDENT, TEACHER, 4.0))
-    assert (parts.weight_ce, parts.weight_kd) == pytest.approx((0.3, 0.7))
+    assert loss_weights(Distillation(alpha=0.7), 1, taught=True) == pytest.approx((0.3, 0.7))
 
 
 def test_the_methods_own_weights_are_used() -> None:
@@ -132,11 +132,13 @@ def test_the_methods_own_weights_are_used() -> None:
 def test_without_a_teacher_or_at_alpha_0_it_is_cross_entropy(teacher: Tensor | None, alpha: float) -> None:
     parts = parts_of(teacher, alpha=alpha, smoothing=0.1)
     torch.testing.assert_close(parts.total, F.cross_entropy(STUDENT, LABELS, label_smoothing=0.1))
-    assert (float(parts.kd), parts.weight_ce, parts.weight_kd) == (0.0, 1.0, 0.0)
+    assert float(parts.kd) == 0.0
+    assert loss_weights(Distillation(alpha=alpha), 1, teacher is not None) == (1.0, 0.0)
 
 
 def test_warm_up_ramps_the_teachers_weight_only() -> None:
-    weights = [parts_of(alpha=0.8, warmup_epochs=4, epoch=epoch).weight_kd for epoch in (1, 2, 4, 9)]
+    settings = Distillation(alpha=0.8, warmup_epochs=4)
+    weights = [loss_weights(settings, epoch, taught=True)[1] for epoch in (1, 2, 4, 9)]
     assert weights == pytest.approx([0.2, 0.4, 0.8, 0.8])
     first = parts_of(alpha=0.8, warmup_epochs=4, epoch=1)
     torch.testing.assert_close(first.total, 0.2 * first.ce + 0.2 * first.kd)

@@ -14,13 +14,11 @@ from tune_kd.space.schema import Distillation
 
 @dataclass(frozen=True)
 class LossParts:
-    """total = weight_ce * ce + weight_kd * kd. Only total carries gradients; kd includes T^2."""
+    """The total is the two others by their `loss_weights`. Only total carries gradients; kd includes T^2."""
 
     total: Tensor
     ce: Tensor
     kd: Tensor
-    weight_ce: float
-    weight_kd: float
 
 
 def loss_parts(
@@ -34,11 +32,11 @@ def loss_parts(
     """The loss of one batch in one epoch (counted from 1); without a teacher, or at alpha 0, plain cross-entropy."""
     student = student_logits.float()
     ce = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
-    weight_ce, weight_kd = loss_weights(settings, epoch, teacher_logits is not None)
     if teacher_logits is None or settings.alpha == 0:
-        return LossParts(ce, ce.detach(), torch.zeros_like(ce), weight_ce, weight_kd)
+        return LossParts(ce, ce.detach(), torch.zeros_like(ce))
+    weight_ce, weight_kd = loss_weights(settings, epoch, taught=True)
     term = teacher_term(student, labels, teacher_logits.float(), settings)
-    return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach(), weight_ce, weight_kd)
+    return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach())
 
 
 def loss_weights(settings: Distillation, epoch: int, taught: bool) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Block = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -23,8 +23,11 @@ ANSWER_SECONDS = 5.0
 REST = 9
 """Asking takes a tenth of a training's time at most, however slow the network is or whatever is gone."""
 
-MOST_LOOSE = 256
-"""Batches that wait to be packed: as long as nobody asks they are in the depot's own memory."""
+LOOSE_BYTES = 4 << 20
+"""Of a machine's logits wait to be packed; as long as nobody asks they are in the depot's own memory."""
+
+KEPT_BYTES = 1 << 30
+"""In Ray's store. What is computed after that each machine computes for itself."""
 
 FRESH_SHARE = 1 / 200
 """Of the time that a cache has been filled for: so old may be what is not packed yet. A cache that takes hours to fill
@@ -36,13 +39,15 @@ class Shelf:
 
     def __init__(self) -> None:
         self.blocks: list[tuple[str, ray.ObjectRef[Any]]] = []
-        """Whose they are, in the order in which they were packed. All of them take about as much room as the cache."""
+        """Whose they are, in the order in which they were packed."""
+        self.bytes = 0
         self._loose: dict[str, list[Block]] = defaultdict(list)
         self._begun = self._packed = time.monotonic()
 
     def add(self, node: str, block: Block) -> None:
+        self.bytes += _size(block)
         self._loose[node].append(block)
-        if len(self._loose[node]) == MOST_LOOSE:
+        if sum(map(_size, self._loose[node])) >= LOOSE_BYTES:
             self._pack(node)
 
     def pack_for(self, node: str) -> None:
@@ -58,6 +63,10 @@ class Shelf:
         self.blocks.append((node, ray.put(block)))
 
 
+def _size(block: Block) -> int:
+    return sum(part.nbytes for part in block)
+
+
 class Depot:
     """A process of its own that owns the blocks, so that they outlive the workers which computed them.
 
@@ -70,7 +79,8 @@ class Depot:
 
     @ray.method(num_returns=0)
     def offer(self, cache: str, node: str, block: Block) -> None:
-        self._shelves[cache].add(node, block)
+        if sum(shelf.bytes for shelf in self._shelves.values()) < KEPT_BYTES:
+            self._shelves[cache].add(node, block)
 
     def others(self, cache: str, node: str, read: Place | None) -> tuple[Place, list[ray.ObjectRef[Any]]]:
         """Blocks of other nodes, after those which were read. Of another life's depot none were."""
@@ -112,13 +122,18 @@ class Exchange:
         coming = self._coming.pop(cache, []) + new
         if not coming:
             return
-        arrived, late = ray.wait(coming, num_returns=len(coming), timeout=ANSWER_SECONDS)
-        self._coming[cache] = late
-        for each in arrived:
+        end = time.monotonic() + ANSWER_SECONDS
+        arrived, self._coming[cache] = ray.wait(coming, num_returns=len(coming), timeout=ANSWER_SECONDS)
+        while arrived:
             try:
-                block: Block = ray.get(each, timeout=ANSWER_SECONDS)
+                block: Block = ray.get(arrived[0], timeout=max(0, end - time.monotonic()))
+            except GetTimeoutError:
+                self._coming[cache] += arrived
+                return
             except RayError:
-                continue  # it is lost
+                arrived.pop(0)  # it is lost
+                continue
+            arrived.pop(0)
             yield block
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tune_kd import names, training
+from tune_kd import names, recording, training
 from tune_kd.optimizing import make_optimizer, restore, set_rate
+from tune_kd.recording import LEAST_STEPS, WARM_STEPS, CudaRecorder, RecordedStep, make_step
 from tune_kd.space.load import load
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
-from tune_kd.stepping import LEAST_STEPS, WARM_STEPS, Batch, CudaRecorder, RecordedStep, Step, make_step
+from tune_kd.stepping import Batch, Step
 from tune_kd.training import Images, Job, train
 
 BATCH, IMAGES, EPOCHS = 16, 100, 3
@@ -45,6 +46,17 @@ class Refusing(Again):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
 
+class Crowded(Again):
+    """Has no room any more when it has changed the weights already."""
+
+    def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def replay() -> Tensor:
+            body()
+            raise torch.OutOfMemoryError("no room")
+
+        return replay
+
+
 class Twice(Again):
     """Tells the right losses and changes the weights too much."""
 
@@ -57,6 +69,32 @@ class Lying(Again):
 
     def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return lambda: 2 * body()
+
+
+class Tossing(Again):
+    """As where a model draws by itself, on the CPU, while it is recorded."""
+
+    def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        torch.rand(1)
+        return super().record(body)
+
+
+class Frozen(Again):
+    """Leaves the running means as they were."""
+
+    def __init__(self) -> None:
+        self.model: nn.Module | None = None
+
+    def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def replay() -> Tensor:
+            assert self.model is not None
+            kept = [buffer.clone() for buffer in self.model.buffers()]
+            told = body()
+            for buffer, value in zip(self.model.buffers(), kept, strict=True):
+                buffer.copy_(value)
+            return told
+
+        return replay
 
 
 def images() -> Images:
@@ -82,6 +120,9 @@ def curve(
 
     def recorded(ordinary: Step, device: torch.device, steps: int) -> Callable[[Batch], Tensor]:
         assert recorder is not None
+        assert steps == EPOCHS * 7 - 7 * max(0, settings.kd.warmup_epochs - 1)
+        if isinstance(recorder, Frozen):
+            recorder.model = ordinary.model
         used.append(RecordedStep(ordinary, recorder))
         return used[-1]
 
@@ -110,19 +151,30 @@ def test_replayed_steps_train_as_ordinary_ones(
     assert found == expected
     assert used is not None
     assert not used.given_up
-    # All but short batches, the warm ones, and one for each recording: in a ramp one an epoch.
-    whole = EPOCHS * (IMAGES // BATCH)
-    assert used.replayed == whole - WARM_STEPS - (2 if warm_up else 1)
+    # All but short batches, those of the ramp, the warm ones, and the one that is recorded.
+    whole = (EPOCHS - max(0, warm_up - 1)) * (IMAGES // BATCH)
+    assert used.replayed == whole - WARM_STEPS - 1
     weights = [torch.load(tmp_path / f"{name}.pt", weights_only=True)["model"] for name in ("ordinary", "recorded")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 @pytest.mark.parametrize(
-    ("recorder", "why"), [(Refusing(), "not permitted"), (Twice(), "differently"), (Lying(), "differently")]
+    ("recorder", "why", "again"),
+    [
+        (Refusing(), "operation not permitted when stream is capturing", False),
+        (Crowded(), "no room", True),
+        (Twice(), "does not do what a step does", False),
+        (Lying(), "does not do what a step does", False),
+        (Tossing(), "does not do what a step does", False),
+        (Frozen(), "does not do what a step does", False),
+    ],
+    ids=lambda value: type(value).__name__,
 )
 def test_a_recording_that_fails_or_is_wrong_costs_nothing_but_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: Again, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: Again, why: str, again: bool
 ) -> None:
+    tried: set[tuple[str, str]] = set()
+    monkeypatch.setattr(recording, "_unrecordable", tried)
     expected, _ = curve(study(), tmp_path / "ordinary.pt", monkeypatch, None)
     found, used = curve(study(), tmp_path / "recorded.pt", monkeypatch, recorder)
     assert found == expected
@@ -130,14 +182,20 @@ def test_a_recording_that_fails_or_is_wrong_costs_nothing_but_time(
     assert why in used.given_up
     assert "\n" not in used.given_up
     assert used.replayed == 0
+    # Room may be there next time; a model stays as it is.
+    assert (not tried) == again
 
 
-def test_only_long_legs_on_a_gpu_are_recorded() -> None:
+def test_long_legs_on_a_gpu_are_recorded_unless_their_model_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
     settings = study()
     model = dropping(10, (1, 8, 8))
     ordinary = Step(model, make_optimizer(model, settings.train), settings, "fp32")
-    assert make_step(ordinary, torch.device("cpu"), 10 * LEAST_STEPS) is ordinary
-    assert make_step(ordinary, torch.device("cuda"), LEAST_STEPS - 1) is ordinary
+    assert isinstance(make_step(ordinary, gpu, LEAST_STEPS), RecordedStep)
+    assert make_step(ordinary, gpu, LEAST_STEPS - 1) is ordinary
+    assert make_step(ordinary, torch.device("cpu"), LEAST_STEPS) is ordinary
+    monkeypatch.setattr(recording, "_unrecordable", {ordinary.name})
+    assert make_step(ordinary, gpu, LEAST_STEPS) is ordinary
 
 
 def test_a_rate_is_changed_where_a_recording_reads_it_also_after_going_on() -> None:
@@ -179,4 +237,36 @@ def test_on_a_gpu_recorded_steps_are_used_and_learn_the_same(optimizer: str, pre
         if isinstance(step, RecordedStep):
             assert step.given_up == ""
             assert step.replayed == len(batches) - WARM_STEPS - 1
+            # It obeys a rate that was changed after it was recorded.
+            set_rate(ordinary.optimizer, 0.0)
+            before = [weight.detach().clone() for weight in model.parameters()]
+            step(Batch(batches[0], labels, guided, 1))
+            assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert torch.allclose(losses[False], losses[True], rtol=0.05)
+
+
+class Waiting(nn.Module):
+    """Waits for the device in each step, which cannot be recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = dropping(10, (1, 8, 8))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.inside(pictures) * (1 + 0 * pictures.sum().item())  # type: ignore[no-any-return]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_a_model_that_cannot_be_recorded_trains_and_keeps_no_other_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "_unrecordable", set())
+    settings, device = study(), torch.device("cuda")
+    batch = Batch(torch.randn(BATCH, 1, 8, 8, device=device), (torch.arange(BATCH) % 10).to(device), None, 1)
+    for model, recorded in ((Waiting(), False), (dropping(10, (1, 8, 8)), True)):
+        model.to(device)
+        step = RecordedStep(Step(model, make_optimizer(model, settings.train), settings, "fp32"), CudaRecorder())
+        losses = [float(step(batch)[0]) for _ in range(30)]
+        assert losses[-1] < losses[0]
+        assert (step.replayed > 0) == recorded
+    torch.cuda.empty_cache()
