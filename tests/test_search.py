@@ -276,6 +276,9 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_h
     )
     assert done.returncode == 0, done.stdout + done.stderr
     resumed = Ran(ledger.parent, 0, "")
+    facts = resumed.verdict["facts"]
+    before = facts["phases"][names.EARLIER]
+    assert 0 < before < facts["seconds"] < before + 240
     check_same(resumed, ran)
     check_mlflow(resumed)
 

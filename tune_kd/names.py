@@ -74,6 +74,9 @@ TAG_STOP_REASON: Final = "stop_reason"
 INTERRUPTED: Final = 130
 """The exit code of a search that the user stopped."""
 
+EARLIER: Final = "before it was resumed"
+"""The phase of a search that went on: what it had taken until then."""
+
 # Files of a result folder.
 STUDY_FILE: Final = "study.yaml"
 LEDGER_FILE: Final = "ledger.journal"

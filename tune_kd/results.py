@@ -91,7 +91,7 @@ def run_facts(
         "notes": list(prepared.notes),
         "started": started,
         "ended": ended,
-        "seconds": ended - started,
+        "seconds": ended - started + phases.get(names.EARLIER, 0.0),
         "phases": dict(phases),
     }
 

@@ -99,6 +99,8 @@ class Session:
                 self._seat.may_use(runner.slots_now(self._shares), live=0, more=False)
             self._mirror.begin()
         ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
+        if ledger.spent:
+            self._phases[names.EARLIER] = ledger.spent
         if front_models(self._study):
             ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
@@ -115,6 +117,7 @@ class Session:
                 self._champion(ledger, prepared, tracker)
             status = "FINISHED"
         except KeyboardInterrupt:
+            ledger.note_spent(self._phases.get(names.EARLIER, 0.0) + time.time() - started)
             status = "KILLED"
             raise
         finally:

@@ -89,6 +89,9 @@ def test_labels():
     assert cells.settings({"train.lr": 0.00123, "kd.temperature": 4.0}, ["train.lr", "kd.temperature", "x"]) == (
         "lr 0.0012, T 4"
     )
+    weights = {"kd.target_weight": 1.0, "kd.rest_weight": 8.0, "kd.row_weight": 2.0}
+    for method, said in (("kd", ""), ("dkd", ", target weight 1, rest weight 8"), ("dist", ", row weight 2")):
+        assert cells.settings({"kd.method": method, **weights}, ["kd.method", *weights]) == f"method {method}{said}"
 
 
 def test_plain_values_are_json():

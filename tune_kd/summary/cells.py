@@ -28,6 +28,14 @@ NAMES: Final = {
     "augment.kind": "augmentation",
 }
 
+METHODS_OWN: Final = {
+    "kd.target_weight": "dkd",
+    "kd.rest_weight": "dkd",
+    "kd.row_weight": "dist",
+    "kd.column_weight": "dist",
+}
+"""Settings that mean nothing to another method."""
+
 
 def plain(value: Any) -> Any:
     """A table's value as JSON knows it; NaN and missing become None."""
@@ -79,8 +87,10 @@ def label(cell: Mapping[str, Any]) -> str:
 
 
 def settings(config: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """The settings of `keys` that a configuration has, on one line."""
-    return ", ".join(f"{_short(key)} {_rounded(config[key])}" for key in keys if config.get(key) is not None)
+    """The settings of `keys` that a configuration has, on one line; not those of a method that it does not use."""
+    used = config.get("kd.method")
+    own = [key for key in keys if config.get(key) is not None and METHODS_OWN.get(key, used) == used]
+    return ", ".join(f"{_short(key)} {_rounded(config[key])}" for key in own)
 
 
 def _short(key: str) -> str:

@@ -255,9 +255,9 @@ class Conductor:
         self._audience.paused(entry)
 
     def _note_time(self) -> None:
-        """What a limited search has used up, so that it has no more of it after a resume."""
+        """What the search has used up, so that a limited one has no more of it after a resume."""
         spent = self._spent + self._clock() - self._begun
-        if self._plan.study.budget.seconds and spent - self._noted > NOTE_SECONDS:
+        if spent - self._noted > NOTE_SECONDS:
             self._ledger.note_spent(spent)
             self._noted = spent
 
