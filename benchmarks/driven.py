@@ -18,18 +18,18 @@ from ray import tune
 
 from tune_kd import names, plan
 from tune_kd.cluster import connection
+from tune_kd.execution import runner
+from tune_kd.execution.order import Order
+from tune_kd.execution.resources import fixed
+from tune_kd.execution.trial import Report
 from tune_kd.plan import Plan
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
-from tune_kd.teacher import Teacher
+from tune_kd.teacher.making import Teacher
 from tune_kd.tracking import TrialState
-from tune_kd.tuning import runner
-from tune_kd.tuning.audience import Audience, Everyone
+from tune_kd.tuning.callbacks import Audience, Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor
 from tune_kd.tuning.ledger import RESULT, Entry, Ledger
-from tune_kd.tuning.order import Order
-from tune_kd.tuning.resources import fixed
-from tune_kd.tuning.trial import Report
 
 LegTraining = Callable[[Mapping[str, Any], ray.ObjectRef[Any], Report], dict[str, Any]]
 

@@ -17,14 +17,17 @@ from PIL import Image
 from torch.nn import functional
 
 from benchmarks.measuring import progress
-from tune_kd import checkpoint, plan, precision, teacher
+from tune_kd import plan
 from tune_kd.data.splits import student_indices
 from tune_kd.models import build
 from tune_kd.preparation import Prepared, prepare
+from tune_kd.seeds import derive
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
-from tune_kd.teacher import Teacher
-from tune_kd.training import Images, derive, normalise, predict
+from tune_kd.teacher import making as teacher
+from tune_kd.teacher.making import Teacher
+from tune_kd.training import checkpoint, precision
+from tune_kd.training.train import Images, normalise, predict
 
 CLASSES = 10
 HELD_OUT = 512

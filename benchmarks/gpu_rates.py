@@ -18,7 +18,7 @@ from benchmarks import exercise
 from benchmarks.cached_step import Steps
 from benchmarks.driven import scratch
 from benchmarks.measuring import NO_RESULT, ROOT, Figure, Result, in_turn, median, parser, progress, report
-from tune_kd import recording
+from tune_kd.training import graph as recording
 
 SHARES = (1, 4, 8, 16)
 SECONDS = 900

@@ -22,9 +22,9 @@ import torch
 from benchmarks import exercise
 from benchmarks.driven import Clock, Search, connected, scratch
 from benchmarks.measuring import Figure, Result, own_mb, parser, report, require_equal, resident_mb
-from tune_kd.storage import Storage
-from tune_kd.tuning.trial import Report, run
-from tune_kd.tuning.workbench import Material, workbench
+from tune_kd.execution.trial import Report, run
+from tune_kd.execution.workbench import Material, workbench
+from tune_kd.storage.stores import Storage
 
 WORKER_MB = 600.0
 

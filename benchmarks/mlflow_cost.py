@@ -25,14 +25,14 @@ from benchmarks import exercise
 from benchmarks.driven import Clock, Search, connected, scratch
 from benchmarks.measuring import Figure, Result, UnequalWork, in_turn, median, parser, ratio, report, require_equal
 from tune_kd import names
+from tune_kd.execution.trial import run
+from tune_kd.execution.workbench import Material
 from tune_kd.space.study import Study
-from tune_kd.storage import Storage
-from tune_kd.teacher import Teacher
+from tune_kd.storage.stores import Storage
+from tune_kd.teacher.making import Teacher
 from tune_kd.tracking import SearchInfo, Tracker
-from tune_kd.tuning.audience import Tracked
+from tune_kd.tuning.callbacks import Tracked
 from tune_kd.tuning.ledger import Entry
-from tune_kd.tuning.trial import run
-from tune_kd.tuning.workbench import Material
 
 GOAL = 1.02
 WITH, WITHOUT = "with MLflow", "without"

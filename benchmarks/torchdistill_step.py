@@ -33,8 +33,8 @@ from benchmarks.measuring import (
 )
 from tune_kd.distill.logits import loss_parts
 from tune_kd.models import build
-from tune_kd.teacher import Guide
-from tune_kd.training import normalise
+from tune_kd.teacher.making import Guide
+from tune_kd.training.train import normalise
 
 CACHED_GOAL, ONLINE_GOAL = 10.0, 1.5
 PARITY = 1e-3

@@ -18,12 +18,12 @@ from benchmarks import exercise
 from benchmarks.driven import connected, scratch
 from benchmarks.measuring import Figure, Result, in_turn, median, parser, ratio, report, require_equal
 from tune_kd import names
-from tune_kd.storage import Storage
+from tune_kd.execution.order import Order
+from tune_kd.execution.resources import Share
+from tune_kd.execution.trial import run
+from tune_kd.execution.workbench import Material
+from tune_kd.storage.stores import Storage
 from tune_kd.tuning.conductor import MESSAGE, OK, OUTCOME
-from tune_kd.tuning.order import Order
-from tune_kd.tuning.resources import Share
-from tune_kd.tuning.trial import run
-from tune_kd.tuning.workbench import Material
 
 GOAL = 1.95
 ALONE, BOTH = "1 worker", "2 workers"

@@ -21,10 +21,7 @@ PACKAGE = ROOT / "tune_kd"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONGEST = 350
 
-PLAIN = (
-    *("data", "models", "distill", "space"),
-    *("training", "checkpoint", "measures", "teacher", "logit_cache", "storage", "mirror"),
-)
+PLAIN = (*("data", "models", "distill", "space", "training", "teacher", "storage", "tuning"),)
 """The parts that know nothing of who runs them and who keeps the record."""
 
 
@@ -86,8 +83,8 @@ def test_only_tracking_imports_mlflow() -> None:
     assert {part_of(name) for name in importers_of("mlflow")} == {"tracking"}
 
 
-def test_only_tuning_and_the_cluster_import_ray() -> None:
-    assert {part_of(name) for name in importers_of("ray")} == {"cluster", "tuning"}
+def test_only_execution_and_the_cluster_import_ray() -> None:
+    assert {part_of(name) for name in importers_of("ray")} == {"cluster", "execution"}
 
 
 def test_the_summary_needs_no_heavy_library() -> None:
@@ -113,7 +110,7 @@ def _imported_at_once(node: ast.AST) -> Iterator[str]:
 
 
 def test_a_worker_loads_neither_torchvision_nor_mlflow() -> None:
-    loaded = loaded_after("import tune_kd.tuning.trial")
+    loaded = loaded_after("import tune_kd.execution.trial")
     assert {"ray", "torch"} <= loaded
     assert not loaded & {"torchvision", "mlflow"}
 
@@ -230,3 +227,8 @@ def test_the_overrides_of_the_readme_do_what_it_says(override: str, key: str, pl
     assert override in README
     study = load("quickstart", [override])
     assert (key in study.conditions, key in study.search) == (place == "conditions", place == "search")
+
+
+def test_deciding_needs_neither_ray_nor_torch() -> None:
+    for module in (name for name in MODULES if part_of(name) == "tuning"):
+        assert not libraries_behind(module) & {"ray", "torch"}, module

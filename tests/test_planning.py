@@ -14,9 +14,9 @@ from tune_kd import names, plan, planning
 from tune_kd.errors import InputError
 from tune_kd.planning import Machines
 from tune_kd.preparation import prepare
-from tune_kd.simulation import Costs, play
 from tune_kd.space.load import load
 from tune_kd.space.schema import Resources
+from tune_kd.tuning.simulation import Costs, play
 
 STUDY = """
 study: planned

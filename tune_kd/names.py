@@ -60,6 +60,7 @@ WEIGHTS: Final = "weights"
 COMPLETE: Final[Literal["COMPLETE"]] = "COMPLETE"
 PRUNED: Final[Literal["PRUNED"]] = "PRUNED"
 FAIL: Final[Literal["FAIL"]] = "FAIL"
+TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 STOP_REASON: Final = "stop_reason"
 
 # MLflow tags.

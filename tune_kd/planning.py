@@ -16,19 +16,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_kd import measures, names, plan, teacher
+from tune_kd import names, plan
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.errors import InputError
+from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.models import build
 from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
-from tune_kd.simulation import Costs, Played, play
 from tune_kd.space.messages import takes_weight
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, front_models
-from tune_kd.training import Images, Job, predict, train
-from tune_kd.tuning.resources import AUTO_SHARE, Node, Share, slots
+from tune_kd.teacher import making as teacher
+from tune_kd.training import measures
+from tune_kd.training.train import Images, Job, predict, train
+from tune_kd.tuning.simulation import Costs, Played, play
 
 SAMPLE = 256
 EPOCHS = 4

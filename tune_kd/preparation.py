@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_kd import checkpoint, models
+from tune_kd import models
 from tune_kd.data import sources
 from tune_kd.data.splits import Splits, split, student_indices
 from tune_kd.errors import InputError
@@ -16,6 +16,7 @@ from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
 from tune_kd.space.study import Study, constants
+from tune_kd.training import checkpoint
 
 IMAGE_KEYS = ("data.source", "data.size", "data.weight")
 """What decides which images a student sees."""

@@ -15,13 +15,14 @@ import pandas as pd
 import torch
 
 import tune_kd
-from tune_kd import checkpoint, measures, names, precision, summary
-from tune_kd.export import FromPixels, export
-from tune_kd.files import replace
+from tune_kd import names, summary
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
-from tune_kd.storage import Storage
+from tune_kd.storage.files import replace
+from tune_kd.storage.stores import Storage
+from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.export import FromPixels, export
 from tune_kd.tuning import tables
 from tune_kd.tuning.ledger import MODEL, RESULT, Entry, Ledger, best_weights, kept_value
 

@@ -14,13 +14,13 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from tune_kd import arguments, names
+from tune_kd import names, options
 from tune_kd.cluster.address import own_cluster, working_folder
 from tune_kd.errors import InputError, TuneKDError
-from tune_kd.folder import held
-from tune_kd.mirror import chosen, fetch
 from tune_kd.space.load import dump, load, shipped
 from tune_kd.space.study import Study
+from tune_kd.storage.folder import held
+from tune_kd.storage.mirror import chosen, fetch
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk says that is full, or will not be written to any more."""
@@ -32,7 +32,7 @@ GROWABLE = ("budget.trials", "budget.epochs", "budget.repeats", "budget.seconds"
 def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     try:
-        return _command(arguments.parse(argv), console)
+        return _command(options.parse(argv), console)
     except TuneKDError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         return error.exit_code

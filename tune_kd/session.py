@@ -17,28 +17,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_kd import export, names, plan, results, summary, tracking
+from tune_kd import names, plan, results, summary, tracking
 from tune_kd.cluster.seat import Seat
 from tune_kd.errors import TuneKDError
-from tune_kd.files import replace
+from tune_kd.execution import reach, runner
+from tune_kd.execution.agreement import Agreement
+from tune_kd.execution.exchange import Exchange
+from tune_kd.execution.teaching import Teaching
+from tune_kd.execution.workbench import Material
 from tune_kd.live import Lessons, View
-from tune_kd.mirror import Mirror, chosen
-from tune_kd.precision import Agree
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study, front_models
-from tune_kd.storage import Storage
+from tune_kd.storage.files import replace
+from tune_kd.storage.mirror import Mirror, chosen
+from tune_kd.storage.stores import Storage
+from tune_kd.teacher.taught import Taught
 from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
-from tune_kd.tuning import reach, runner
-from tune_kd.tuning.agreement import Agreement
-from tune_kd.tuning.audience import Everyone, Tracked
+from tune_kd.training import export
+from tune_kd.training.costs import costs
+from tune_kd.training.precision import Agree
+from tune_kd.tuning.callbacks import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
-from tune_kd.tuning.exchange import Exchange
 from tune_kd.tuning.ledger import Ledger
-from tune_kd.tuning.objectives import costs
-from tune_kd.tuning.taught import Taught
-from tune_kd.tuning.teaching import Teaching
-from tune_kd.tuning.workbench import Material
 
 RUN_ID_SECONDS = 15.0
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.cluster.conftest import Head
 from tune_kd import names
-from tune_kd.arguments import parse
 from tune_kd.cluster import submission
 from tune_kd.errors import InputError
+from tune_kd.options import parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

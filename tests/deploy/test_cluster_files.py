@@ -94,11 +94,11 @@ def test_the_job_runs_the_version_of_ray_that_is_pinned() -> None:
 
 
 def test_the_job_s_command_is_one() -> None:
-    from tune_kd import arguments
+    from tune_kd import options
 
     words = loaded("deploy/rayjob.yaml")["spec"]["entrypoint"].split()
     assert words[:3] == ["python", "-m", "tune_kd.search"]
-    given = arguments.parse(words[3:])
+    given = options.parse(words[3:])
     assert given.address == "auto"
 
 

@@ -9,7 +9,7 @@ from tune_kd import names
 from tune_kd.summary import figures, headline, sentences, terminal_table, write
 from tune_kd.summary.cells import label
 from tune_kd.summary.compare import comparison
-from tune_kd.summary.plots_time import with_finals
+from tune_kd.summary.page.plots_time import with_finals
 from tune_kd.summary.statistics import HELPS, NO_DIFFERENCE
 
 from . import fronts, synthetic

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune_kd import names
-from tune_kd.summary import cells, svg, words
+from tune_kd.summary import cells, words
 from tune_kd.summary.front import pareto
 from tune_kd.summary.importances import equal_budget, importances
-from tune_kd.summary.plots_curves import rungs
-from tune_kd.summary.plots_time import duration
+from tune_kd.summary.page import svg
+from tune_kd.summary.page.plots_curves import rungs
+from tune_kd.summary.page.plots_time import duration
 
 from . import synthetic
 

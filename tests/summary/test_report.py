@@ -11,7 +11,7 @@ import yaml
 
 from tune_kd import names
 from tune_kd.summary import write
-from tune_kd.summary.markup import Markup, el, safe
+from tune_kd.summary.page.markup import Markup, el, safe
 
 from . import synthetic
 

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tuning.played import MODELS, Play
-from tune_kd import measures, models, names
+from tune_kd import models, names
 from tune_kd.space.load import load
+from tune_kd.training import measures
+from tune_kd.training.costs import costs
 from tune_kd.tuning.front_ladder import FrontLadder
-from tune_kd.tuning.objectives import Point, costs, front, ranks
+from tune_kd.tuning.objectives import Point, front, ranks
 
 FRONT = ["tiny", "small", "large"]
 SETTINGS = (

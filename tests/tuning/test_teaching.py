@@ -3,7 +3,7 @@
 import pytest
 
 from tune_kd.errors import TuneKDError
-from tune_kd.tuning import teaching
+from tune_kd.execution import teaching
 
 
 @pytest.fixture

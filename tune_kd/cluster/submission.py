@@ -19,7 +19,7 @@ from tune_kd.cluster.jobs import Jobs, exit_code
 from tune_kd.errors import InputError
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
-from tune_kd.storage import Storage
+from tune_kd.storage.stores import Storage
 
 
 def run(given: argparse.Namespace, console: Console) -> int:

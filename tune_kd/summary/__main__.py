@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tune_kd.errors import InputError, TuneKDError
-from tune_kd.files import replace
 from tune_kd.names import REPORT_FILE
+from tune_kd.storage.files import replace
 from tune_kd.summary.compare import comparison, comparison_page, names_of
 from tune_kd.summary.published import published_notes, published_table
 from tune_kd.summary.words import headline, percent, sentences, teacher_accuracy, terminal_table

@@ -5,8 +5,8 @@ from typing import Any
 
 from tune_kd.names import DISTILLED, SCRATCH
 from tune_kd.summary import cells, front, tables, words
-from tune_kd.summary.markup import el
-from tune_kd.summary.page import page, section
+from tune_kd.summary.page.markup import el
+from tune_kd.summary.page.page import page, section
 
 Named = Sequence[tuple[str, Mapping[str, Any]]]
 """Searches as (name, verdict)."""

@@ -7,11 +7,12 @@ import pandas as pd
 
 from tune_kd import names
 from tune_kd.names import COMPLETE, DISTILLED, FAIL, PRUNED, SCRATCH
-from tune_kd.summary import arms, cells, front, published, svg, words
-from tune_kd.summary.markup import Markup, el, join, safe
-from tune_kd.summary.plots_cost import models, on_front
-from tune_kd.summary.plots_gain import KINDS, SIGNS, shade
-from tune_kd.summary.plots_time import duration
+from tune_kd.summary import arms, cells, front, published, words
+from tune_kd.summary.page import svg
+from tune_kd.summary.page.markup import Markup, el, join, safe
+from tune_kd.summary.page.plots_cost import models, on_front
+from tune_kd.summary.page.plots_gain import KINDS, SIGNS, shade
+from tune_kd.summary.page.plots_time import duration
 from tune_kd.summary.statistics import finite
 
 SHOWN_CLASSES: Final = 12

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tune_kd.names import COST, DISTILLED, SCRATCH, TEST_ACCURACY
-from tune_kd.summary import cells, front, svg
+from tune_kd.summary import cells, front
+from tune_kd.summary.page import svg
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, fallen_from, finite
 
 MINUS: Final = "\N{MINUS SIGN}"

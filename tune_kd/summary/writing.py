@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tune_kd.files import replace
 from tune_kd.names import REPORT_FILE, VERDICT_FILE
-from tune_kd.summary import pngs
+from tune_kd.storage.files import replace
 from tune_kd.summary.importances import importances
-from tune_kd.summary.report import report
+from tune_kd.summary.page import pngs
+from tune_kd.summary.page.report import report
 from tune_kd.summary.results import Results, read
 from tune_kd.summary.verdict import judge
 

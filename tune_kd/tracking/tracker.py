@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tune_kd import names
 from tune_kd.errors import InputError
+from tune_kd.names import TrialState
 from tune_kd.tracking import champion
 from tune_kd.tracking.address import redact, resolve
 from tune_kd.tracking.runs import PARENT, RUNNING, Runs
@@ -28,7 +29,6 @@ TAG_DIVERGED: Final = "diverged"
 TAG_NOTE: Final = "mlflow.note.content"
 TAG_COMMIT: Final = "mlflow.source.git.commit"
 
-TrialState = Literal["COMPLETE", "PRUNED", "FAIL"]
 SearchStatus = Literal["FINISHED", "FAILED", "KILLED"]
 _STATUS: Final[Mapping[str, str]] = {names.COMPLETE: "FINISHED", names.PRUNED: "FINISHED", names.FAIL: "FAILED"}
 

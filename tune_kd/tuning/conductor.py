@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from tune_kd import names
 from tune_kd.errors import TuneKDError
+from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import front_models
-from tune_kd.tracking import TrialState
-from tune_kd.tuning.audience import Audience
+from tune_kd.tuning.callbacks import Audience
 from tune_kd.tuning.ladder import GoOn, Ladder
 from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
 

@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
+from tune_kd.seeds import derive
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import Study, front_models, grid_points, searched_keys, suggest
-from tune_kd.training import derive
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.front_ladder import FrontLadder
 from tune_kd.tuning.ladder import Ladder

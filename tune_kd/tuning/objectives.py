@@ -7,27 +7,8 @@ and nothing that is searched beside the model can move a trial along the cost.
 from bisect import bisect_right
 from collections.abc import Mapping
 
-from tune_kd import measures
-from tune_kd.models import build
-from tune_kd.space.study import Study, front_models
-
-LATENCY_ROUNDS, LATENCY_REPEATS = 5, 40
-
 Point = tuple[float, float]
 """Cost (lower is better) and accuracy."""
-
-
-def costs(study: Study, classes: int, shape: measures.Shape) -> dict[str, float]:
-    """What each model costs that the front may have, by the study's second objective."""
-    return {name: _cost(study.objectives[1], name, classes, shape) for name in front_models(study)}
-
-
-def _cost(objective: str, name: str, classes: int, shape: measures.Shape) -> float:
-    model = build(name, classes=classes, in_shape=shape)
-    if objective == "latency":
-        # Whatever else the machine does only adds to it, and would change which models are on the front.
-        return min(measures.latency_ms(model, shape, 1, repeats=LATENCY_REPEATS)[0] for _ in range(LATENCY_ROUNDS))
-    return measures.size_mb(model) if objective == "size" else measures.macs(model, shape)
 
 
 def ranks(points: Mapping[int, Point]) -> dict[int, int]:

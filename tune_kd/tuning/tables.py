@@ -8,8 +8,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from tune_kd import names
-from tune_kd.files import replace
 from tune_kd.plan import Plan
+from tune_kd.storage.files import replace
 from tune_kd.tuning.ledger import MODEL, RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
 
 RUN_ID = "mlflow_run_id"

@@ -1,0 +1,36 @@
+"""Running out of memory is told from other failures."""
+
+import pytest
+import torch
+
+from tune_kd.execution.memory import HOST_ADVICE, cause_of_death, what_is_full
+from tune_kd.tuning.conductor import GPU_FULL, HOST_FULL
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (torch.OutOfMemoryError("Tried to allocate 2.00 GiB"), GPU_FULL),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), GPU_FULL),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), GPU_FULL),
+        (MemoryError(), HOST_FULL),
+        (RuntimeError("std::bad_alloc"), HOST_FULL),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ""),
+    ],
+)
+def test_by_whatever_name(error: Exception, full: str) -> None:
+    assert what_is_full(error) == full
+
+
+def test_as_torch_itself_says_it() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert what_is_full(caught.value) == HOST_FULL
+
+
+def test_rays_memory_monitor_is_named() -> None:
+    from ray.exceptions import ActorDiedError, OutOfMemoryError
+
+    killed = OutOfMemoryError("Task was killed due to the node running low on memory.")
+    assert cause_of_death(str(killed)) == HOST_ADVICE
+    assert cause_of_death(str(ActorDiedError())) == ""

@@ -1,0 +1,245 @@
+"""One student: the same numbers every time, from a checkpoint as from the start, from the cache as from the teacher."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tune_kd import names
+from tune_kd.data.views import Views
+from tune_kd.seeds import derive
+from tune_kd.space.load import load
+from tune_kd.space.schema import Train
+from tune_kd.space.study import Study
+from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.training.optim import learning_rate, make_optimizer, step
+from tune_kd.training.train import BLOCK_BYTES, Diverged, Images, Job, epoch_order, train, validate
+
+TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
+
+STUDY = """
+study: small
+question: Is it so?
+augment: {kind: crop_flip, pad: 1}
+train: {lr: 0.005, batch_size: 32}
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+budget: {trials: 3, epochs: 6}
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Images:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy((digits.images[:600] * 15.9).astype(np.uint8)).unsqueeze(1)
+    return Images(pixels, torch.from_numpy(digits.target[:600].astype(np.int64)), (0.3,), (0.4,), 10)
+
+
+def study(*settings: str) -> Study:
+    return load(STUDY, settings)
+
+
+def job(settings: Study, until: int = 4, seed: int = 1, reported: int = 0) -> Job:
+    return Job(settings, torch.arange(300), torch.arange(300, 450), seed, until, reported)
+
+
+def curve(
+    settings: Study, data: Images, saved: Path, guide: Guide | None = None, **more: int
+) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = []
+    train(job(settings, **more), data, guide, rows.append, saved)
+    return [{key: value for key, value in row.items() if key not in TIME} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def teacher(data: Images, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    settings = study("student.model=digits_teacher")
+    model = train(job(settings, until=3), data, None, lambda row: None, tmp_path_factory.mktemp("teacher") / "t.pt")
+    assert model is not None
+    return Teacher("digits_teacher", model.state_dict(), data.mean, data.std, data.shape, 10)
+
+
+def guide(teacher: Teacher, data: Images, settings: Study, images: str) -> Guide:
+    return Guide.of(teacher, data, images, Views.of(settings.augment, settings.seed))
+
+
+def test_the_same_trial_twice_gives_the_same_numbers(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study()
+    first = curve(settings, data, tmp_path / "a.pt", guide(teacher, data, settings, "twice"))
+    # The second finds the cache filled by the first.
+    again = guide(teacher, data, settings, "twice")
+    assert curve(settings, data, tmp_path / "b.pt", again) == first
+    assert again.images_run == 0
+    assert curve(settings, data, tmp_path / "c.pt", guide(teacher, data, settings, "twice"), seed=2) != first
+
+
+@pytest.mark.parametrize("kind", ["none", "crop_flip", "rotation"])
+def test_cached_and_online_teacher_give_the_same_curve(
+    data: Images, teacher: Teacher, tmp_path: Path, kind: str
+) -> None:
+    settings = study(f"augment.kind={kind}")
+    cached = curve(settings, data, tmp_path / "cached.pt", guide(teacher, data, settings, f"parity {kind}"))
+    online = curve(settings, data, tmp_path / "online.pt", Guide(teacher, None, torch.device("cpu")))
+    assert cached == online
+    assert cached != curve(settings, data, tmp_path / "alone.pt")
+
+
+def test_going_on_from_a_checkpoint_changes_nothing(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study("train.optimizer=sgd", "train.lr=0.05", "train.schedule=cosine")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "resume"))
+    parts = tmp_path / "parts.pt"
+    first = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=2)
+    rest = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=4, reported=2)
+    assert first + rest == whole
+
+
+def test_a_report_lost_with_its_process_is_repeated_and_not_trained_again(data: Images, tmp_path: Path) -> None:
+    saved = tmp_path / "lost.pt"
+    whole = curve(study(), data, saved)
+    before = saved.stat().st_mtime_ns
+    assert curve(study(), data, saved, reported=2) == whole[2:]
+    assert saved.stat().st_mtime_ns == before
+
+
+def test_a_checkpoint_ahead_of_its_leg_tells_no_more_than_the_leg(data: Images, tmp_path: Path) -> None:
+    """A search that goes on from an older copy of its ledger finds such checkpoints."""
+    saved = tmp_path / "ahead.pt"
+    whole = curve(study(), data, saved)
+    assert curve(study(), data, saved, until=2) == whole[:2]
+    assert curve(study(), data, saved, until=4, reported=2) == whole[2:]
+
+
+def test_the_returned_model_is_that_of_the_best_epoch(data: Images, tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    model = train(job(study("train.lr=0.02"), until=6), data, None, rows.append, tmp_path / "best.pt")
+    assert model is not None
+    from tune_kd.training.train import validate
+
+    best = max(row[names.VAL_ACCURACY] for row in rows)
+    assert validate(model, data, torch.arange(300, 450))[names.VAL_ACCURACY] == best
+
+
+def test_loss_parts_add_up_by_name(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    settings = study("kd.alpha=0.3", "kd.temperature=2")
+    for row in curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "sum"), until=2):
+        total = row[names.WEIGHT_CE] * row[names.LOSS_CE] + row[names.WEIGHT_KD] * row[names.LOSS_KD]
+        assert row[names.TRAIN_LOSS] == pytest.approx(total, rel=1e-4)
+        assert (row[names.WEIGHT_CE], row[names.WEIGHT_KD]) == (0.7, 0.3)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(data: Images, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"epoch \d|validation loss"):
+        curve(study("train.optimizer=sgd", "train.lr=1e30"), data, tmp_path / "diverged.pt")
+
+
+def test_the_deadline_ends_a_training_within_its_epoch(data: Images, tmp_path: Path) -> None:
+    late = Job(study(), torch.arange(300), torch.arange(300, 450), 1, 4, deadline=0.0)
+    assert train(late, data, None, lambda row: None, tmp_path / "late.pt") is None
+
+
+def test_an_epoch_shows_each_image_once_unless_it_is_told_how_many() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.arange(100, 133)
+    once = epoch_order(images, study("train.batch_size=8").train, generator)
+    assert len(once) == 32  # the last batch would be a single image
+    assert len(set(once.tolist())) == 32
+    more = epoch_order(images, study("train.epoch_images=80").train, generator)
+    assert len(more) == 80
+    assert torch.bincount(more - 100).max() == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["train.schedule=constant"], {1: 0.1, 30: 0.1}),
+        (["train.schedule=step", "train.step_epochs=10", "train.gamma=0.5"], {1: 0.1, 10: 0.1, 11: 0.05, 21: 0.025}),
+        (["train.schedule=cosine"], {1: 0.1, 16: 0.05}),
+        (["train.schedule=milestones"], {1: 0.1, 19: 0.1, 20: 0.01, 30: 0.0001}),
+        (["train.warmup_epochs=4"], {1: 0.02, 4: 0.08, 5: 0.1}),
+    ],
+)
+def test_learning_rates(settings: list[str], wanted: dict[int, float]) -> None:
+    rates = study("train.lr=0.1", *settings).train
+    assert {epoch: pytest.approx(learning_rate(rates, epoch, 30)) for epoch in wanted} == wanted
+
+
+def test_seeds_differ_by_what_they_are_for() -> None:
+    assert len({derive(0, "trial", k) for k in range(100)} | {derive(0, "final", 0), derive(1, "trial", 0)}) == 102
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_weights_that_are_kept(data: Images, tmp_path: Path, keep: str) -> None:
+    # A rate at which the accuracy goes up and down, so that the last epoch is not the best one.
+    settings = study(f"train.keep={keep}", "train.lr=0.01", "augment.kind=none")
+    values: list[float] = []
+    whole = job(settings, until=12)
+    model = train(whole, data, None, lambda row: values.append(row[names.VAL_ACCURACY]), tmp_path / "s.pt")
+    assert model is not None
+    assert max(values) != values[-1]
+    kept = validate(model, data, whole.validation)[names.VAL_ACCURACY]
+    assert kept == (max(values) if keep == "best" else values[-1])
+
+
+def test_an_epoch_is_the_same_in_small_blocks_as_in_large_ones(
+    data: Images, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = study("augment.kind=crop_flip+colour")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "blocks"), until=2)
+    monkeypatch.setitem(BLOCK_BYTES, "cpu", 1)  # one batch a block
+    parts = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "blocks"), until=2)
+    assert parts == whole
+
+
+def test_a_training_in_bf16_goes_on_as_if_never_interrupted_and_its_weights_stay_fp32(
+    data: Images, teacher: Teacher, tmp_path: Path
+) -> None:
+    settings = study("precision=bf16")
+    whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "bf16"), until=2)
+    first = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "bf16"), until=1)
+    rest = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "bf16"), until=2, reported=1)
+    assert first + rest == whole
+    other = curve(study("precision=fp32"), data, tmp_path / "fp32.pt", guide(teacher, data, settings, "bf16"), until=2)
+    assert whole != other
+    assert whole[-1][names.TRAIN_LOSS] == pytest.approx(other[-1][names.TRAIN_LOSS], rel=0.1)
+    weights = torch.load(tmp_path / "whole.pt", weights_only=True)["model"]
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+
+
+def test_training_leaves_the_compiler_out() -> None:
+    """Torch imports it at an optimizer's first step: two seconds and 200 MB of every worker."""
+    code = """
+import sys, torch
+from tune_kd.training.optim import make_optimizer, step
+from tune_kd.space.schema import Train
+for kind in ("sgd", "adam", "adamw"):
+    model = torch.nn.Linear(2, 2)
+    optimizer = make_optimizer(model, Train(optimizer=kind))
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=True)
+        model(torch.ones(1, 2)).sum().backward()
+        step(optimizer)
+    optimizer.load_state_dict(optimizer.state_dict())
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_a_step_is_the_optimizers_own(kind: str) -> None:
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(4, 3)
+    theirs = copy.deepcopy(ours)
+    settings = Train(optimizer=kind, weight_decay=0.01)  # type: ignore[arg-type]
+    optimizers = [make_optimizer(model, settings) for model in (ours, theirs)]
+    for _ in range(3):
+        for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            model(torch.ones(2, 4)).square().sum().backward()
+            step(optimizer) if model is ours else optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert torch.is_grad_enabled()

@@ -1,0 +1,1 @@
+"""Does on Ray what tuning decides."""

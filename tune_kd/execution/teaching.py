@@ -1,0 +1,182 @@
+"""Makes the teacher where the machines for it are: in a process of Ray's, while what needs no teacher is trained."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from tune_kd import names
+from tune_kd.errors import StorageError, TuneKDError
+from tune_kd.execution.resources import Share
+from tune_kd.execution.workbench import as_tensor, pick_device
+from tune_kd.preparation import Prepared
+from tune_kd.space.study import Study
+from tune_kd.storage.stores import Storage
+from tune_kd.teacher import making as teacher
+from tune_kd.teacher.taught import Taught
+from tune_kd.training.precision import Agree
+from tune_kd.training.train import Images
+
+POLL_SECONDS = 0.25
+MOST_DEATHS = 3
+"""In a row, without an epoch between them."""
+PLACE_SECONDS = 60.0
+"""How long the teacher's place is waited for; on a cluster that is full it comes later."""
+SAVED = f"{names.CHECKPOINT_DIR}/teacher.pt"
+
+
+class Maker:
+    """The process in which the teacher is made."""
+
+    def __init__(self) -> None:
+        self._heard: list[dict[str, float]] = []
+
+    def make(
+        self,
+        study: Study,
+        prepared: Prepared,
+        loaded: teacher.Teacher | None,
+        storage: Storage,
+        agree: Agree | None,
+        threads: int,
+    ) -> Taught:
+        splits = prepared.splits
+        device = pick_device(study)
+        torch.set_num_threads(threads)
+        images = _images(prepared).to(device)
+        validation, test = as_tensor(splits.validation), as_tensor(splits.test)
+        made = loaded
+        if made is None:
+            with storage.training(SAVED, self._heard.append) as (saved, report):
+                made = teacher.make(study, images, as_tensor(splits.teacher), validation, saved, report, agree)
+        return Taught(made, teacher.facts(made, images, validation, test))
+
+    def heard(self, start: int) -> list[dict[str, float]]:
+        """Reports since the one numbered `start`."""
+        return self._heard[start:]
+
+
+def _images(prepared: Prepared) -> Images:
+    splits = prepared.splits
+    return Images(as_tensor(splits.images), as_tensor(splits.labels), prepared.mean, prepared.std, len(splits.classes))
+
+
+class Teaching:
+    """A teacher in the making, looked at between any two events of the search."""
+
+    def __init__(
+        self,
+        study: Study,
+        prepared: Prepared,
+        storage: Storage,
+        agree: Agree | None,
+        gpu: bool,
+        report: Callable[[dict[str, float]], None],
+        made: Callable[[Taught], None],
+    ) -> None:
+        self._storage = storage
+        self._gpu = gpu
+        self._report = report
+        self._made = made
+        self._told = self._deaths = self._told_at_death = 0
+        self._looked = self._began = time.monotonic()
+        self.taught: Taught | None = None
+        self.reference: ray.ObjectRef[Any] | None = None
+        self.error: TuneKDError | None = None
+        self.seconds = 0.0
+        if taught := Taught.kept(storage):
+            self._take(taught)
+            return
+        file = study.teacher.checkpoint
+        # A file of the user's is read here: other machines need not have it.
+        loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
+        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        # Half of a machine's processors: the other half trains students meanwhile.
+        self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
+        # Its place is taken before any trial's: they keep theirs, and some would wait for the teacher for ever.
+        self._place = placement_group([{"CPU": self._threads} | ({"GPU": 1} if gpu else {})])
+        self._place.wait(PLACE_SECONDS)
+        self._start()
+
+    def _start(self) -> None:
+        remote: Any = ray.remote(Maker)
+        place = PlacementGroupSchedulingStrategy(self._place)
+        self._maker = remote.options(
+            num_cpus=self._threads, num_gpus=1 if self._gpu else 0, max_concurrency=2, scheduling_strategy=place
+        ).remote()
+        self._making = self._maker.make.remote(*self._order, self._threads)
+        self._hearing = self._maker.heard.remote(self._told)
+
+    def takes(self) -> Share | None:
+        return None if self.taught or self.error else Share(self._threads, 1.0 if self._gpu else 0.0)
+
+    def ready(self) -> bool:
+        """Looks, now and then, how far it is; asked even when no trial is due, as trials may wait for its place."""
+        if self.taught is None and self.error is None and time.monotonic() - self._looked > POLL_SECONDS:
+            self._looked = time.monotonic()
+            try:
+                self._look()
+            except TuneKDError as error:
+                self.error = error
+        return self.taught is not None and self.error is None
+
+    def failed(self) -> bool:
+        return not self.ready() and self.error is not None
+
+    def _look(self) -> None:
+        try:
+            if ray.wait([self._hearing], timeout=0)[0]:
+                self._tell(ray.get(self._hearing))
+            if not ray.wait([self._making], timeout=0)[0]:
+                return
+            taught: Taught = ray.get(self._making)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            self._begin_again(error)
+            return
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            if isinstance(cause, StorageError):
+                self._begin_again(cause)
+                return
+            if isinstance(cause, TuneKDError):
+                raise cause from None
+            raise _failed(cause) from error
+        ray.kill(self._maker)
+        remove_placement_group(self._place)
+        self._take(taught)
+        taught.keep(self._storage)
+
+    def _take(self, taught: Taught) -> None:
+        self._made(taught)
+        # Put by this process, it outlives the one that made it.
+        self.reference = ray.put(taught.teacher)
+        self.seconds = time.monotonic() - self._began
+        self.taught = taught
+
+    def _tell(self, reports: list[dict[str, float]]) -> None:
+        for metrics in reports:
+            self._report(metrics)
+        self._told += len(reports)
+        self._hearing = self._maker.heard.remote(self._told)
+
+    def _begin_again(self, error: Exception) -> None:
+        """Its process, its machine or the storage went away: another goes on from the last epoch saved."""
+        self._deaths = self._deaths + 1 if self._told == self._told_at_death else 1
+        self._told_at_death = self._told
+        if self._deaths >= MOST_DEATHS:
+            raise _failed(error) from error
+        # One that only does not answer must not go on beside the next.
+        ray.kill(self._maker)
+        # It hears of all epochs again, from the checkpoint; those told before are skipped.
+        self._start()
+
+
+def _failed(cause: Exception) -> TuneKDError:
+    reason = str(cause).strip().partition("\n")[0]
+    return TuneKDError(f"the teacher could not be made: {type(cause).__name__}: {reason}")

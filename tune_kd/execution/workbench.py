@@ -1,0 +1,99 @@
+"""What a worker process keeps between the trials that it trains one after the other."""
+
+import functools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from torch import Tensor
+
+from tune_kd.data.splits import Splits
+from tune_kd.data.views import Views
+from tune_kd.execution.resources import memory_fraction
+from tune_kd.space.study import Study
+from tune_kd.storage.stores import Storage
+from tune_kd.teacher.making import Guide, Neighbours, Teacher, settle_precision
+from tune_kd.training.allocator import keep_memory
+from tune_kd.training.precision import Agree
+from tune_kd.training.train import Images, predict
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every trial of a search shares, brought to each node once through Ray's object store."""
+
+    study: Study
+    splits: Splits
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    storage: Storage
+    agree: Agree | None = None
+    """How machines that share no folder come to one precision."""
+    neighbours: Neighbours | None = None
+    """How machines come by logits that another one has computed."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a worker keeps between the trials that it trains one after the other."""
+
+    material: Material
+    images: Images
+
+
+@functools.lru_cache(maxsize=1)
+def workbench(material: ray.ObjectRef[Any], gpu: float) -> Workbench:
+    """`gpu` is the share that this process was given."""
+    own: Material = ray.get(material)
+    splits = own.splits
+    images = Images(as_tensor(splits.images), as_tensor(splits.labels), own.mean, own.std, len(splits.classes))
+    return Workbench(own, images.to(pick_device(own.study, gpu)))
+
+
+@functools.lru_cache(maxsize=1)
+def taught(teacher: ray.ObjectRef[Any]) -> Teacher:
+    own: Teacher = ray.get(teacher)
+    return own
+
+
+@functools.lru_cache(maxsize=1)
+def teacher_on_test(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any]) -> Tensor:
+    """The teacher's logits for the test images, run once in a worker."""
+    bench = workbench(material, gpu)
+    model = taught(teacher).module(bench.images.images.device)
+    return predict(model, taught(teacher).read(bench.images), as_tensor(bench.material.splits.test))
+
+
+@functools.lru_cache(maxsize=4)
+def guided_by(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any], views: Views) -> Guide:
+    """One for each way of varying the images: the file stays open, the teacher loaded."""
+    bench, own = workbench(material, gpu), taught(teacher)
+    given = bench.material
+    used = settle_precision(given.study.precision, given.storage.checkpoints, own, bench.images, given.agree)
+    return Guide.of(own, bench.images, given.splits.digests["images"], views, used, given.neighbours)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A shared array as a tensor, without a copy."""
+    with warnings.catch_warnings():
+        # Shared arrays are read-only, and nothing here writes to them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def pick_device(study: Study, gpu: float = 1) -> torch.device:
+    """What this trial was given: a share of a GPU, else Apple's GPU unless the study refuses it, else the CPU."""
+    keep_memory()
+    # One, whatever Ray reserves: two trials with one thread each train almost twice as many images as one with two.
+    torch.set_num_threads(1)
+    if ray.get_gpu_ids() and torch.cuda.is_available():
+        # Enforced, so that one training's hunger cannot kill its neighbours.
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_fraction(gpu, total))
+        return torch.device("cuda")
+    if study.resources.gpu != 0 and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

@@ -1,0 +1,221 @@
+"""report.html: the question and its answer first, then what it rests on."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+
+from tune_kd.names import STUDY_FILE
+from tune_kd.summary import cells, front, published, tables, words
+from tune_kd.summary.page import (
+    plots_accuracy,
+    plots_cost,
+    plots_curves,
+    plots_front,
+    plots_gain,
+    plots_response,
+    plots_time,
+    svg,
+)
+from tune_kd.summary.page.markup import Markup, el, join
+from tune_kd.summary.page.page import grid, page, section
+from tune_kd.summary.results import Results
+from tune_kd.summary.statistics import METHOD, NO_DIFFERENCE, finite
+
+SECTIONS: Final = {
+    "verdict": "The verdict",
+    "front": "The front",
+    "published": "Beside the published figures",
+    "accuracy": "Accuracy",
+    "settings": "Which settings",
+    "curves": "Learning curves",
+    "cost": "Size and speed",
+    "classes": "By class",
+    "time": "Where the time went",
+    "run": "What was run",
+}
+FRONT: Final = (
+    "The study has two objectives, so each cell has a front instead of one winner: the models of which none is both "
+    "cheaper and more accurate. Every model on the front of one arm was retrained in both, so that the two compare."
+)
+RESPONSE: Final = (
+    "Each dot is a trial, shaded by its best validation accuracy. Small dots were stopped early, so they had less time "
+    "to learn. The ring is the trial whose settings went to the finals."
+)
+IMPORTANCE: Final = (
+    "Shares of what made a difference among trials of equal budget. PED-ANOVA asks which settings set the best quarter "
+    "apart, fANOVA which explain the variance."
+)
+CURVES: Final = (
+    "Validation accuracy of every trial by epoch. Thick lines are the trials whose settings went to the finals; at the "
+    "dotted lines trials wait and are compared."
+)
+MOST_ANSWERS: Final = 12
+
+
+def report(results: Results, verdict: Mapping[str, Any]) -> str:
+    """The whole page."""
+    each = front.by_point(verdict)
+    parts = {
+        "verdict": _verdict(each),
+        "front": section("front", SECTIONS["front"], FRONT, grid("two", plots_front.fronts(verdict))),
+        "published": _published(each),
+        "accuracy": _accuracy(each),
+        "settings": _settings(each, results),
+        "curves": _curves(verdict, results),
+        "cost": _cost(each),
+        "classes": section(
+            "classes", SECTIONS["classes"], "Which classes gain and which lose.", tables.class_table(each)
+        ),
+        "time": _time(verdict, results.trials, results.finals),
+        "run": _run(verdict, results.study),
+    }
+    links = el(
+        "nav",
+        *(el("a", SECTIONS[name], href=f"#{name}") for name, part in parts.items() if part),
+        aria_label="Sections",
+    )
+    footer = el(
+        "footer",
+        "Everything on this page can be recomputed from study.yaml, trials.parquet and finals.parquet: ",
+        el("code", "python -m tune_kd.summary DIR"),
+        ".",
+    )
+    head = _header(verdict, results.study, links)
+    return page(f"{verdict['study']}: {words.headline(verdict)}", head, el("main", *parts.values()), footer)
+
+
+def _header(verdict: Mapping[str, Any], study: Mapping[str, Any], links: Markup) -> Markup:
+    facts = verdict["facts"]
+    started = finite(facts.get("started"))
+    when = f", {pd.Timestamp(started, unit='s'):%-d %B %Y}" if started else ""
+    return el(
+        "header",
+        el("p", f"tune_kd, study “{verdict['study']}”{when}", class_="eyebrow"),
+        el("h1", words.question(verdict, study)),
+        el("p", words.headline(verdict), class_="lead"),
+        *_answers(front.by_point(verdict)["cells"]),
+        _numbers(front.by_point(verdict)),
+        links,
+    )
+
+
+def _unbroken(said: str) -> str:
+    """Keeps a number and its sign on one line."""
+    return re.sub(r"(?<=[\dp=<]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", said)
+
+
+def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """A sentence a cell. Of very many, those with a word come first and the rest is folded away."""
+    ordered = sorted(found, key=lambda cell: len(found) > MOST_ANSWERS and cell["word"] == NO_DIFFERENCE)
+    listed = [
+        el(
+            "li",
+            tables.chip(cell["word"]),
+            el("div", el("strong", cells.label(cell["cell"])), ": ", _unbroken(words.answer(cell))),
+        )
+        for cell in ordered
+    ]
+    first, rest = listed[:MOST_ANSWERS], listed[MOST_ANSWERS:]
+    shown = [el("ul", *first, class_="answers")]
+    if rest:
+        shown.append(el("details", el("summary", f"{len(rest)} more cells"), el("ul", *rest, class_="answers")))
+    return shown
+
+
+def _numbers(verdict: Mapping[str, Any]) -> Markup:
+    """The few figures that say how large the study was."""
+    teacher, counts = verdict["teacher"], verdict["counts"]
+    accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("seconds"))
+    finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
+    failed = f", {counts['fail']} failed" if counts["fail"] else ""
+    ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"
+    tiles = [_tile("Trials", f"{counts['trials']:,}", ended), _tile("Finals", f"{finals:,}", "retrained, tested once")]
+    if accuracy is not None:
+        name = str(teacher.get("model") or "")
+        tiles.insert(0, _tile("Teacher on test images", f"{words.percent(accuracy)} %", name))
+    if seconds is not None:
+        tiles.append(_tile("Time", plots_time.duration(seconds), "on the clock"))
+    return el("dl", *tiles, class_="numbers")
+
+
+def _tile(name: str, value: str, note: str) -> Markup:
+    return el("div", el("dt", name), el("dd", value, el("small", note)))
+
+
+def _verdict(verdict: Mapping[str, Any]) -> Markup:
+    charts = [*plots_gain.forests(verdict), *plots_gain.heat_maps(verdict)]
+    control = (
+        ""
+        if verdict["control"]
+        else "The study ran without a scratch arm: there is no control, and no gain can be stated."
+    )
+    return section(
+        "verdict", SECTIONS["verdict"], control, tables.verdict_table(verdict), grid("two", charts), _method()
+    )
+
+
+def _method() -> Markup:
+    return el("details", el("summary", "How the intervals and words come about"), el("p", METHOD))
+
+
+def _published(verdict: Mapping[str, Any]) -> Markup:
+    notes = [el("li", note) for note in published.published_notes(verdict)]
+    drawn = tables.published_table(verdict)
+    return section("published", SECTIONS["published"], "", drawn, el("ul", *notes) if notes else "")
+
+
+def _accuracy(verdict: Mapping[str, Any]) -> Markup:
+    charts = [chart for chart in (plots_accuracy.bars(verdict), plots_accuracy.optimism(verdict)) if chart]
+    return section("accuracy", SECTIONS["accuracy"], "", grid("two", charts), tables.quality_table(verdict))
+
+
+def _settings(verdict: Mapping[str, Any], results: Results) -> Markup:
+    panels = plots_response.responses(results.study, verdict, results.trials)
+    parts: list[object] = [el("p", RESPONSE)] if panels else []
+    for arm in reversed(cells.ARMS):
+        parts.append(grid("many", panels.get(arm, [])))
+    found = verdict.get("importances") or []
+    if found:
+        entries = svg.legend(("b-full", "PED-ANOVA, full colour"), ("b-pale", "fANOVA, pale"))
+        parts += [el("h3", "Importance of each setting", class_="apart"), el("p", IMPORTANCE), entries]
+        parts.append(grid("many", plots_response.importance_panels(found)))
+    return section("settings", SECTIONS["settings"], "", *parts)
+
+
+def _curves(verdict: Mapping[str, Any], results: Results) -> Markup:
+    panels = plots_curves.curves(results.study, verdict, results.trials)
+    shown = [svg.legend(*plots_curves.LEGEND), grid("many", panels)] if panels else []
+    return section("curves", SECTIONS["curves"], CURVES, *shown)
+
+
+def _cost(verdict: Mapping[str, Any]) -> Markup:
+    return section("cost", SECTIONS["cost"], "", grid("two", plots_cost.fronts(verdict)), tables.cost_table(verdict))
+
+
+def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame) -> Markup:
+    phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
+    charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
+    drawn = grid("two", [chart for chart in charts if chart])
+    return section("time", SECTIONS["time"], _saved(verdict, trials), drawn, tables.effort_table(verdict, trials))
+
+
+def _saved(verdict: Mapping[str, Any], trials: pd.DataFrame) -> str:
+    """What early stopping spared, where it can be told."""
+    if "epochs" not in trials or trials.empty or not verdict["counts"]["complete"]:
+        return ""
+    trained, full = float(trials["epochs"].sum()), float(trials["epochs"].max()) * len(trials)
+    share = f"{trained:,.0f} of {full:,.0f} epochs, {trained / full:.0%}"
+    return f"Early stopping: trials trained {share} of what all of them together would have taken."
+
+
+def _run(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> Markup:
+    notes = verdict["facts"].get("notes")
+    listed = el("ul", *(el("li", note) for note in notes)) if isinstance(notes, list) and notes else ""
+    command = verdict["facts"].get("command") or f"python -m tune_kd.search {STUDY_FILE}"
+    repeat = join([el("h3", "How to repeat it", class_="apart"), el("pre", command, tabindex=0)])
+    resolved = yaml.safe_dump(cells.plain(study), sort_keys=False, allow_unicode=True)
+    whole = el("details", el("summary", "The study as it was resolved"), el("pre", resolved, tabindex=0))
+    return section("run", SECTIONS["run"], "", listed, tables.facts_table(verdict), repeat, whole)

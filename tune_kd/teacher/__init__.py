@@ -1,0 +1,1 @@
+"""Making the teacher, and its logits."""

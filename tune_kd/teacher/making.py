@@ -1,0 +1,283 @@
+"""The teacher: trained once per search or loaded, then frozen. Its logits come from the cache wherever they can."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tune_kd import names
+from tune_kd.data.views import Views
+from tune_kd.models import build
+from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.seeds import derive
+from tune_kd.space.schema import Student
+from tune_kd.space.study import Study
+from tune_kd.teacher.logits import CacheKey, LogitCache
+from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.precision import Precision
+from tune_kd.training.train import Images, Job, normalise, predict, train
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+LATENCY_REPEATS = 50
+
+CHUNK = 64
+"""Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
+logit must not depend on which trial happened to fill it."""
+
+RESIDENT_SHARE = 1 / 16
+"""Of a GPU's memory: what a process may fill with cached logits, as up to that many trials may share a card."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Weights and all that is needed to run them, small enough to send to every node."""
+
+    model: str
+    weights: Mapping[str, Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: tuple[int, int, int]
+    classes: int
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names these weights: the same ones give the same logits."""
+        state = hashlib.sha256(repr((self.model, self.mean, self.std)).encode())
+        for key, value in self.weights.items():
+            state.update(key.encode())
+            state.update(value.contiguous().cpu().numpy().tobytes())
+        return state.hexdigest()[:20]
+
+    def module(self, device: torch.device) -> nn.Module:
+        model = build(self.model, classes=self.classes, in_shape=self.shape)
+        model.load_state_dict(dict(self.weights))
+        return lay_out(model.to(device), self.shape).eval().requires_grad_(False)
+
+    def read(self, data: Images) -> Images:
+        """The same images, normalised as the teacher was trained to see them."""
+        return Images(data.images, data.labels, self.mean, self.std, data.classes)
+
+
+def load(study: Study, file: Path, data: Images) -> Teacher:
+    """The study's teacher from its file, which only the machine that begins the search needs to have."""
+    model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
+    checkpoint.load_weights(model, file)
+    # A student exported by an earlier search brings its own normalisation.
+    stored = checkpoint.load(file)
+    mean, std = _normalisation(study, data)
+    return _frozen(study, model, data, stored.get("mean", mean), stored.get("std", std))
+
+
+def make(
+    study: Study,
+    data: Images,
+    images: Tensor,
+    validation: Tensor,
+    saved: Path,
+    report: Callable[[dict[str, float]], None],
+    agree: precision.Agree | None = None,
+) -> Teacher:
+    """Trains the study's teacher on the images numbered `images`."""
+    wanted = study.teacher
+    mean, std = _normalisation(study, data)
+    settings = study.model_copy(
+        update={
+            "student": Student(model=wanted.model),
+            "train": wanted.train,
+            "augment": wanted.augment,
+            "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
+        }
+    )
+    job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs, agree=agree)
+    model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
+    assert model is not None  # no deadline was given
+    return _frozen(study, model, data, mean, std)
+
+
+def _normalisation(study: Study, data: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return IMAGENET if study.teacher.normalize == "imagenet" else (data.mean, data.std)
+
+
+def _frozen(study: Study, model: nn.Module, data: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Teacher:
+    weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    return Teacher(study.teacher.model, weights, tuple(mean), tuple(std), data.shape, data.classes)
+
+
+def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> dict[str, float | int | str]:
+    """What the report says of the teacher."""
+    model = teacher.module(data.images.device)
+    scores = {
+        name: measures.evaluate(predict(model, teacher.read(data), index), data.labels[index], data.classes)
+        for name, index in (("val", validation), ("test", test))
+    }
+    latency, latency_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
+    return {
+        names.LATENCY_1_MS: latency,
+        names.LATENCY_1_P95_MS: latency_p95,
+        "model": teacher.model,
+        "digest": teacher.digest,
+        names.TEST_ACCURACY: scores["test"].accuracy,
+        names.VAL_ACCURACY: scores["val"].accuracy,
+        names.TEST_NLL: scores["test"].nll,
+        names.TEST_ECE: scores["test"].ece,
+        names.TEST_PRECISION: scores["test"].macro_precision,
+        names.TEST_RECALL: scores["test"].macro_recall,
+        names.PARAMETERS: measures.parameter_count(model),
+        names.SIZE_MB: measures.size_mb(model),
+        names.MACS: measures.macs(model, data.shape),
+    }
+
+
+def settle_precision(
+    wanted: precision.Wanted, folder: Path, teacher: Teacher, data: Images, agree: precision.Agree | None = None
+) -> Precision:
+    """In which precision the teacher fills the cache: its own decision, as running is not training."""
+
+    def compare() -> tuple[float, float]:
+        model = teacher.module(data.images.device)
+        return precision.compare_inference(
+            model, normalise(data.images[:CHUNK], teacher.mean, teacher.std, layout_of(model))
+        )
+
+    file = precision.place(folder, "running", teacher.model)
+    return precision.settle(wanted, file, data.images.device, compare, agree)
+
+
+Block = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Numbers of images, of a view of each, and the logits."""
+
+
+class Neighbours(Protocol):
+    """Other machines, which fill caches of their own with the same numbers."""
+
+    def ask(self, cache: str) -> Iterable[Block]:
+        """What they have computed since the last time."""
+
+    def offer(self, cache: str, block: Block) -> None:
+        """Tells them of logits that the teacher was run for here, without waiting for them."""
+
+
+class Guide:
+    """Answers a training's question for logits: from the cache, else by running the teacher and filling the cache.
+
+    With neighbours it asks them before it runs the teacher, and tells them of what it has run it for.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        cache: LogitCache | None,
+        device: torch.device,
+        used: Precision = "fp32",
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        self._teacher = teacher
+        self._cache = cache
+        self._device = device
+        self._used = used
+        self._neighbours = neighbours
+        self._model: nn.Module | None = None
+        self._resident = Resident(cache, device) if cache is not None and _fits(cache, device) else None
+        self.images_run = 0
+
+    @classmethod
+    def of(
+        cls,
+        teacher: Teacher,
+        data: Images,
+        images_digest: str,
+        views: Views,
+        used: Precision = "fp32",
+        neighbours: Neighbours | None = None,
+    ) -> "Guide":
+        # Other searches share the cache, and bf16 gives other numbers.
+        weights = teacher.digest if used == "fp32" else f"{teacher.digest}-{used}"
+        key = CacheKey(weights, images_digest, views.key)
+        cache = LogitCache.open(key, (len(data.images), views.count, data.classes))
+        return cls(teacher, cache, data.images.device, used, neighbours)
+
+    def __call__(self, index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:
+        if self._cache is None:
+            return self.run(pictures).float()
+        images, views = index.numpy(), view.numpy()
+        if self._resident is None:
+            return torch.from_numpy(self._look_up(self._cache, images, views, pictures)).to(self._device).float()
+        new = self._resident.lacks(images, views)
+        if len(new):
+            some = pictures[torch.from_numpy(new).to(self._device)]
+            self._resident.put(images[new], views[new], self._look_up(self._cache, images[new], views[new], some))
+        return self._resident.get(index, view).float()
+
+    def _look_up(self, cache: LogitCache, images: np.ndarray, views: np.ndarray, pictures: Tensor) -> np.ndarray:
+        logits, known = cache.read(images, views)
+        if self._neighbours is not None and not known.all():
+            self._take(self._neighbours, cache)
+            logits, known = cache.read(images, views)
+        if not known.all():
+            unknown = np.flatnonzero(~known)
+            fresh = self.run(pictures[torch.from_numpy(unknown).to(pictures.device)]).cpu().numpy()
+            cache.write(images[unknown], views[unknown], fresh)
+            logits[unknown] = fresh
+            if self._neighbours is not None:
+                with suppress(Exception):
+                    self._neighbours.offer(cache.name, (images[unknown], views[unknown], fresh))
+        return logits
+
+    def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
+        # Whatever goes wrong between machines fails no training: the teacher is here as well.
+        with suppress(Exception):
+            for block in neighbours.ask(cache.name):
+                cache.write(*block)
+
+    @torch.no_grad()
+    def run(self, pictures: Tensor) -> Tensor:
+        """The teacher's own logits in half precision, as the cache keeps them."""
+        if self._model is None:
+            self._model = self._teacher.module(self._device)
+        self.images_run += len(pictures)
+        found = []
+        for some in pictures.split(CHUNK):
+            ready = normalise(some, self._teacher.mean, self._teacher.std)
+            ready = torch.cat([ready, ready.new_zeros(CHUNK - len(ready), *ready.shape[1:])])
+            with precision.autocast(self._device, self._used):
+                found.append(self._model(ready.contiguous(memory_format=layout_of(self._model))).half())
+        return torch.cat(found)[: len(pictures)]
+
+
+class Resident:
+    """Cached logits on the device itself: each crosses over once, and which are there is asked on the CPU only."""
+
+    def __init__(self, cache: LogitCache, device: torch.device) -> None:
+        images, views, classes = cache.logits.shape
+        self._views = views
+        self._logits = torch.zeros(images * views, classes, dtype=torch.float16, device=device)
+        self._here = np.zeros(images * views, dtype=bool)
+        self._device = device
+
+    def lacks(self, images: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Which of the asked ones, by their place in the question."""
+        return np.flatnonzero(~self._here[images * self._views + views])
+
+    def put(self, images: np.ndarray, views: np.ndarray, logits: np.ndarray) -> None:
+        places = images * self._views + views
+        self._logits[torch.from_numpy(places).to(self._device)] = torch.from_numpy(logits).to(self._device)
+        self._here[places] = True
+
+    def get(self, index: Tensor, view: Tensor) -> Tensor:
+        return self._logits[(index * self._views + view).to(self._device, non_blocking=True)]
+
+
+def _fits(cache: LogitCache, device: torch.device) -> bool:
+    """On a CPU the mapped file is in memory already."""
+    if device.type != "cuda":
+        return False
+    _, total = torch.cuda.mem_get_info(device)
+    return cache.logits.nbytes <= RESIDENT_SHARE * total

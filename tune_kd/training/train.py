@@ -1,0 +1,284 @@
+"""One student, one configuration, one seed: trains epoch by epoch and reports once an epoch.
+
+Knows neither Ray nor MLflow. Every epoch's randomness comes from (seed, epoch) alone, so a training that goes on from a
+checkpoint sees the same images in the same order as one that was never interrupted.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tune_kd import names
+from tune_kd.data.views import Views
+from tune_kd.distill.logits import loss_weights
+from tune_kd.models import build
+from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.seeds import derive
+from tune_kd.space.schema import Train
+from tune_kd.space.study import Study
+from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.graph import make_step
+from tune_kd.training.optim import learning_rate, make_optimizer, restore, set_rate
+from tune_kd.training.precision import Precision
+from tune_kd.training.step import Batch, Step
+
+Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
+
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512, "mps": 512}
+"""Images in one run without gradients; on a CPU what its caches hold, and no more memory than a step of training."""
+
+BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20, "mps": 64 << 20}
+"""Pictures made ready at once, so that small batches do not pay for each call; on a CPU what its caches hold."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images of a search on one device; everything else is numbers into them."""
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device) -> "Images":
+        images, labels = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels))
+        return Images(images, labels, self.mean, self.std, self.classes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train and how far: `until` may be a rung before the last epoch. `agree` is for several machines."""
+
+    settings: Study
+    train: Tensor
+    validation: Tensor
+    seed: int
+    until: int
+    reported: int = 0
+    deadline: float = math.inf
+    agree: precision.Agree | None = None
+
+
+def normalise(
+    pictures: Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
+    """0…255 to what a model reads: (x/255 - mean) / std per channel."""
+    scale, offset = scale_and_offset(mean, std, pictures.device)
+    return torch.addcmul(offset, pictures.to(torch.float32, memory_format=layout), scale)
+
+
+@functools.lru_cache(maxsize=8)
+def scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):  # whoever asks first, training must be able to use them
+        scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+        return scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
+
+
+def train(
+    job: Job, data: Images, teacher: Teacher | None, report: Callable[[dict[str, float]], None], saved: Path
+) -> nn.Module | None:
+    """Trains from `saved` (or from scratch) up to `job.until`, reporting every epoch not yet reported.
+
+    Returns the model with the weights of its best validation epoch (or of its last, where the study keeps those), or
+    None when the deadline came first.
+    """
+    settings = job.settings
+    used = _settle_precision(job, data, saved.parent)
+    torch.manual_seed(derive(job.seed, "weights"))
+    model = _build(settings, data)
+    optimizer = make_optimizer(model, settings.train)
+    state = _resume(saved, model, optimizer)
+    # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
+    for metrics in state["history"][job.reported : job.until]:
+        report(metrics)
+    done = len(state["history"])
+    step = make_step(Step(model, optimizer, settings, used), data.images.device, _steps(job, done))
+    for epoch in range(done + 1, job.until + 1):
+        started = time.perf_counter()
+        rate = learning_rate(settings.train, epoch, settings.budget.epochs)
+        set_rate(optimizer, rate)
+        metrics = _epoch(model, step, job, data, teacher, epoch)
+        if metrics is None:
+            return None
+        metrics |= validate(model, data, job.validation, used)
+        metrics[names.LEARNING_RATE] = rate
+        metrics[names.SECONDS] = time.perf_counter() - started
+        if not state["history"] or metrics[names.VAL_ACCURACY] > max(m[names.VAL_ACCURACY] for m in state["history"]):
+            state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        state["history"].append(metrics)
+        # Saved before it is reported: a report that is lost with its process is repeated from here, not trained again.
+        checkpoint.save(saved, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        if epoch > job.reported:
+            report(metrics)
+    if settings.train.keep == "best":
+        model.load_state_dict(state["best"])
+    return model
+
+
+def _steps(job: Job, done: int) -> int:
+    """How many of one kind are left: in a warm-up of the teacher's term each epoch has its own."""
+    settings = job.settings
+    epochs = job.until - max(done, settings.kd.warmup_epochs - 1)
+    return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
+
+
+def _build(settings: Study, data: Images) -> nn.Module:
+    model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
+    return lay_out(model, data.shape)
+
+
+def _settle_precision(job: Job, data: Images, folder: Path) -> Precision:
+    settings, device = job.settings, data.images.device
+
+    def compare() -> tuple[float, float]:
+        model = _build(settings, data)
+        index = job.train[: settings.train.batch_size].to(device)
+        inputs = normalise(data.images[index], data.mean, data.std, layout_of(model))
+        return precision.compare_training(model, inputs, data.labels[index])
+
+    file = precision.place(folder, "training", settings.student.model)
+    return precision.settle(settings.precision, file, device, compare, job.agree)
+
+
+def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    if not saved.exists():
+        return {"history": [], "best": {}}
+    state = checkpoint.load(saved)
+    model.load_state_dict(state["model"])
+    restore(optimizer, state["optimizer"])
+    return {"history": state["history"], "best": state["best"]}
+
+
+def _epoch(
+    model: nn.Module,
+    step: Callable[[Batch], Tensor],
+    job: Job,
+    data: Images,
+    teacher: Teacher | None,
+    epoch: int,
+) -> dict[str, float] | None:
+    """One pass over the training images; None when the deadline cuts it short."""
+    settings = job.settings
+    torch.manual_seed(derive(job.seed, "dropout", epoch))
+    model.train()
+    started = time.perf_counter()
+    seen: list[int] = []
+    told: list[Tensor] = []
+    for inputs, labels, guide in _batches(job, data, teacher, epoch, layout_of(model)):
+        if time.time() > job.deadline:
+            return None
+        told.append(step(Batch(inputs, labels, guide, epoch)))
+        seen.append(len(labels))
+    # Read off the device once an epoch: it is never waited for in between.
+    losses = torch.stack(told, 1).double().cpu() @ torch.tensor(seen).double()
+    ce, kd = (losses / sum(seen)).tolist()
+    weight_ce, weight_kd = loss_weights(settings.kd, epoch, teacher is not None)
+    total = weight_ce * ce + weight_kd * kd
+    if not math.isfinite(total):
+        raise Diverged(f"the training loss became {total} in epoch {epoch}")
+    return {
+        names.EPOCH: epoch,
+        names.TRAIN_LOSS: total,
+        names.LOSS_CE: ce,
+        names.LOSS_KD: kd,
+        names.WEIGHT_CE: weight_ce,
+        names.WEIGHT_KD: weight_kd,
+        names.IMAGES_PER_SECOND: sum(seen) / (time.perf_counter() - started),
+    }
+
+
+def _batches(
+    job: Job, data: Images, teacher: Teacher | None, epoch: int, layout: torch.memory_format
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """An epoch's (inputs, labels, teacher's logits), made ready a block of whole batches at a time."""
+    settings, device = job.settings, data.images.device
+    size = settings.train.batch_size
+    generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
+    order = epoch_order(job.train, settings.train, generator)
+    views = Views.of(settings.augment, settings.seed)
+    drawn = views.draw(len(order), generator)
+    block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.shape) * size))
+    for index, view in zip(order.split(block), drawn.split(block), strict=True):
+        here = index.to(device, non_blocking=True)
+        pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
+        guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
+        inputs = normalise(pictures, data.mean, data.std, layout)
+        yield from zip(inputs.split(size), data.labels[here].split(size), guides, strict=True)
+
+
+def epoch_order(train: Tensor, settings: Train, generator: torch.Generator) -> Tensor:
+    """Shuffled image numbers; `epoch_images` repeats or cuts the pass to that many images."""
+    wanted = settings.epoch_images or len(train)
+    passes = [train[torch.randperm(len(train), generator=generator)] for _ in range(-(-wanted // len(train)))]
+    order = torch.cat(passes)[:wanted]
+    # Batch normalisation cannot take a batch of a single image; the next shuffle brings it back.
+    alone = len(order) % settings.batch_size == 1 and len(order) > 1
+    return order[:-1] if alone else order
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> Tensor:
+    """Logits for the images numbered `index`, as they are (no augmentation)."""
+    model.eval()
+    device, layout = data.images.device, layout_of(model)
+    with precision.autocast(device, used):
+        parts = [
+            model(normalise(data.images[batch.to(device)], data.mean, data.std, layout)).float()
+            for batch in index.split(EVALUATION_BATCH[device.type])
+        ]
+    return torch.cat(parts)
+
+
+def validate(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> dict[str, float]:
+    """What is reported about the validation images after each epoch, in the precision of the training."""
+    scores = measures.evaluate(
+        predict(model, data, index, used), data.labels[index.to(data.labels.device)], data.classes
+    )
+    if not math.isfinite(scores.nll):
+        raise Diverged(f"the validation loss became {scores.nll}: the weights are no longer numbers")
+    return {
+        names.VAL_ACCURACY: scores.accuracy,
+        names.VAL_LOSS: scores.nll,
+        names.VAL_PRECISION: scores.macro_precision,
+        names.VAL_RECALL: scores.macro_recall,
+    }
+
+
+def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: Tensor | None) -> Mapping[str, Any]:
+    """Everything that is read off the test images, once per model; in fp32, as whoever uses the model will run it."""
+    logits = predict(model, data, index)
+    scores = measures.evaluate(logits, data.labels[index.to(data.labels.device)], data.classes)
+    agreement = math.nan
+    if teacher_logits is not None:
+        agreement = float((logits.argmax(1) == teacher_logits.to(logits.device).argmax(1)).float().mean())
+    return {
+        names.TEST_ACCURACY: scores.accuracy,
+        names.TEST_NLL: scores.nll,
+        names.TEST_ECE: scores.ece,
+        names.TEST_PRECISION: scores.macro_precision,
+        names.TEST_RECALL: scores.macro_recall,
+        names.TEACHER_AGREEMENT: agreement,
+        names.PER_CLASS: scores.per_class,
+    }
