@@ -165,11 +165,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(target.glob("*.whl"))
 
 
-def test_the_wheel_holds_every_module_and_study(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_template_and_study(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
     studies = {f"tune_kd/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")}
     assert len(studies) >= 1
-    assert modules | studies <= set(zipfile.ZipFile(wheel).namelist())
+    pages = {path.relative_to(ROOT).as_posix() for kind in ("html", "css", "js") for path in PACKAGE.rglob(f"*.{kind}")}
+    assert len(pages) >= 3
+    assert modules | studies | pages <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_an_installed_wheel_finds_its_studies_from_anywhere(wheel: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from tune_kd.names import DISTILLED, SCRATCH
 from tune_kd.summary import cells, front, tables, words
-from tune_kd.summary.page.markup import el
 from tune_kd.summary.page.page import page, section
 
 Named = Sequence[tuple[str, Mapping[str, Any]]]
@@ -48,8 +47,10 @@ def comparison_page(named: Named) -> str:
     table = tables.table(
         "Test accuracy in %, mean ± standard deviation; gain in points [95 % interval]", columns, shown, class_="stack"
     )
-    title = f"{len(named)} searches compared"
-    answers = [el("li", el("strong", name), el("div", words.headline(verdict))) for name, verdict in named]
     caution = "Each search was judged on its own: p values are corrected within a search, not across them."
-    head = el("header", el("p", "tune_kd", class_="eyebrow"), el("h1", title), el("ul", *answers, class_="answers"))
-    return page(title, head, el("main", section("cells", "Cell by cell", caution, table)))
+    return page(
+        "compare.html",
+        title=f"{len(named)} searches compared",
+        answers=[(name, words.headline(verdict)) for name, verdict in named],
+        cells=section("cells", "Cell by cell", caution, table),
+    )

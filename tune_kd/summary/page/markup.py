@@ -14,6 +14,10 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """What Jinja asks for: this text needs no escaping."""
+        return self
+
 
 def safe(value: object) -> Markup:
     """Anything as page text, escaped unless it is markup."""

@@ -2,28 +2,36 @@
 
 import base64
 import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tune_kd.summary.page import svg
 from tune_kd.summary.page.markup import Markup, el
-from tune_kd.summary.page.script import SCRIPT
-from tune_kd.summary.page.style import STYLE
 
 
-def page(title: str, *body: object) -> str:
-    """A whole document."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    allowed = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=policy),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", title),
-        el("style", Markup(STYLE)),
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return "<!doctype html>\n" + el("html", head, el("body", *body, el("script", Markup(SCRIPT))), lang="en")
+
+
+def page(template: str, **values: Any) -> str:
+    """A whole document from a template beside this file; what is not `Markup` is escaped."""
+    style, script = (_text(f"page.{kind}") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _templates().get_template(template).render(style=style, script=script, digest=digest, **values)
+
+
+def _text(name: str) -> Markup:
+    return Markup(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 def section(name: str, heading: str, intro: str, *content: object) -> Markup:

@@ -72,33 +72,19 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
         "time": _time(verdict, results.trials, results.finals),
         "run": _run(verdict, results.study),
     }
-    links = el(
-        "nav",
-        *(el("a", SECTIONS[name], href=f"#{name}") for name, part in parts.items() if part),
-        aria_label="Sections",
-    )
-    footer = el(
-        "footer",
-        "Everything on this page can be recomputed from study.yaml, trials.parquet and finals.parquet: ",
-        el("code", "python -m tune_kd.summary DIR"),
-        ".",
-    )
-    head = _header(verdict, results.study, links)
-    return page(f"{verdict['study']}: {words.headline(verdict)}", head, el("main", *parts.values()), footer)
-
-
-def _header(verdict: Mapping[str, Any], study: Mapping[str, Any], links: Markup) -> Markup:
-    facts = verdict["facts"]
-    started = finite(facts.get("started"))
-    when = f", {pd.Timestamp(started, unit='s'):%-d %B %Y}" if started else ""
-    return el(
-        "header",
-        el("p", f"tune_kd, study “{verdict['study']}”{when}", class_="eyebrow"),
-        el("h1", words.question(verdict, study)),
-        el("p", words.headline(verdict), class_="lead"),
-        *_answers(front.by_point(verdict)["cells"]),
-        _numbers(front.by_point(verdict)),
-        links,
+    started = finite(verdict["facts"].get("started"))
+    headline = words.headline(verdict)
+    return page(
+        "report.html",
+        title=f"{verdict['study']}: {headline}",
+        study=verdict["study"],
+        when=f", {pd.Timestamp(started, unit='s'):%-d %B %Y}" if started else "",
+        question=words.question(verdict, results.study),
+        headline=headline,
+        answers=join(_answers(each["cells"])),
+        tiles=_tiles(each),
+        headings=SECTIONS,
+        parts=parts,
     )
 
 
@@ -125,24 +111,20 @@ def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
     return shown
 
 
-def _numbers(verdict: Mapping[str, Any]) -> Markup:
+def _tiles(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     """The few figures that say how large the study was."""
     teacher, counts = verdict["teacher"], verdict["counts"]
     accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("seconds"))
     finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
     failed = f", {counts['fail']} failed" if counts["fail"] else ""
     ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"
-    tiles = [_tile("Trials", f"{counts['trials']:,}", ended), _tile("Finals", f"{finals:,}", "retrained, tested once")]
+    tiles = [("Trials", f"{counts['trials']:,}", ended), ("Finals", f"{finals:,}", "retrained, tested once")]
     if accuracy is not None:
         name = str(teacher.get("model") or "")
-        tiles.insert(0, _tile("Teacher on test images", f"{words.percent(accuracy)} %", name))
+        tiles.insert(0, ("Teacher on test images", f"{words.percent(accuracy)} %", name))
     if seconds is not None:
-        tiles.append(_tile("Time", plots_time.duration(seconds), "on the clock"))
-    return el("dl", *tiles, class_="numbers")
-
-
-def _tile(name: str, value: str, note: str) -> Markup:
-    return el("div", el("dt", name), el("dd", value, el("small", note)))
+        tiles.append(("Time", plots_time.duration(seconds), "on the clock"))
+    return [dict(zip(("name", "value", "note"), tile, strict=True)) for tile in tiles]
 
 
 def _verdict(verdict: Mapping[str, Any]) -> Markup:

@@ -1,8 +1,4 @@
-"""The report's script: one tooltip for all charts, by pointer or by arrow keys; details open for printing."""
-
-from typing import Final
-
-SCRIPT: Final = """
+// One tooltip for all charts, by pointer or by arrow keys; details open for printing.
 (() => {
   const tip = document.createElement("div");
   tip.className = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
@@ -18,7 +14,7 @@ SCRIPT: Final = """
   const show = (mark, x, y) => {
     if (mark !== current) {
       hide(); current = mark; mark.classList.add("on");
-      const [first, ...rest] = mark.dataset.tip.split("\\n");
+      const [first, ...rest] = mark.dataset.tip.split("\n");
       tip.replaceChildren(Object.assign(document.createElement("b"), {textContent: first}),
         ...rest.filter(Boolean).map(line => Object.assign(document.createElement("span"), {textContent: line})));
       tip.hidden = false;
@@ -61,4 +57,3 @@ SCRIPT: Final = """
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(one => { one.open = true; }));
   document.documentElement.dataset.ready = "yes";
 })();
-"""
