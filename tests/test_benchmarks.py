@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import exercise, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 KEYS = {"benchmark", "command", "when", "machine", "load_average", "settings", "equal_work", "rounds", "results"}
@@ -20,7 +21,7 @@ KEYS = {"benchmark", "command", "when", "machine", "load_average", "settings", "
 def bench(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
     out = folder / f"{name}.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(out), *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(out.read_text())
     assert told.keys() >= KEYS
@@ -48,7 +49,7 @@ def test_optuna_overhead_runs_as_many_trials_on_both_sides(ray_address: str, tmp
 def test_a_benchmark_of_gpus_says_that_there_is_none(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu_rates", "--out", str(tmp_path / "none.json")]
     without = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == measuring.NO_RESULT
     assert "no GPU" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.patience import PATIENCE
 from tune_kd import names, plan, planning
 from tune_kd.errors import InputError
 from tune_kd.planning import Machines
@@ -102,7 +103,7 @@ def test_the_estimate_is_what_a_search_takes(nodes: int, tmp_path: Path) -> None
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "tune_kd.search", "planned.yaml", "--name", "real", "--address", cluster.address],
-            cwd=tmp_path, capture_output=True, text=True, timeout=280,
+            cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         took = time.monotonic() - started
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.patience import PATIENCE
 from tune_kd import names
 
 STUDY = """
@@ -60,7 +61,12 @@ def command(address: str, *arguments: str) -> list[str]:
 def search(where: Path, address: str, *arguments: str) -> Ran:
     (where / "tiny.yaml").write_text(STUDY)
     done = subprocess.run(
-        command(address, *arguments), cwd=where, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL
+        command(address, *arguments),
+        cwd=where,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
     )
     folders = sorted((where / "runs").glob("*"))
     return Ran(folders[-1] if folders else where, done.returncode, done.stdout + done.stderr)
@@ -173,7 +179,7 @@ def test_the_winner_works_without_this_package(ran: Ran, tmp_path: Path) -> None
     script = ran.folder / names.MODEL_DIR / "predict.py"
     pictures = [str(tmp_path / f"{k}.png") for k in range(5)]
     done = subprocess.run(
-        [sys.executable, "-P", str(script), *pictures], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-P", str(script), *pictures], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -256,13 +262,13 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_h
         start_new_session=True,
     )
     ledger = tmp_path / "runs" / "broken" / names.LEDGER_FILE
-    deadline = time.time() + 120
+    deadline = time.time() + PATIENCE
     while not (ledger.exists() and ledger.read_bytes().count(b'"intermediate_value"') >= 6):
         assert time.time() < deadline
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM if sys.platform == "linux" else signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     line = next(line.strip() for line in output.splitlines() if "--resume" in line)
     words = line.split()
@@ -271,7 +277,7 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_h
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -309,7 +315,11 @@ def test_an_address_nobody_answers_is_a_mistake_of_the_user(tmp_path: Path) -> N
 def test_what_runs_nothing(arguments: list[str], words: list[str], tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(STUDY)
     done = subprocess.run(
-        [sys.executable, "-m", "tune_kd.search", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tune_kd.search", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     for word in words:
@@ -332,7 +342,7 @@ def test_ctrl_c_before_anything_is_begun(tmp_path: Path) -> None:
         time.sleep(0.05)
     time.sleep(1.5)
     search.send_signal(signal.SIGINT)
-    said = search.communicate(timeout=60)[0]
+    said = search.communicate(timeout=PATIENCE)[0]
     assert search.returncode == names.INTERRUPTED
     assert "The same command begins again" in said
     assert "Traceback" not in said

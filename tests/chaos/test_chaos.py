@@ -8,7 +8,7 @@ from tests.chaos.__main__ import Arena
 from tests.chaos.kills import DRIVER, RAYLET, SERVER, WORKER, Kill
 from tests.chaos.world import QUICK
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 KILLS = [
     Kill(DRIVER, "asked", 0.0),

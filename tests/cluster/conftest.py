@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 TOKEN = "0123456789abcdef" * 4
 
 
@@ -60,14 +62,14 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         # With --block, it ends all that it has started.
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         shutil.rmtree(ray, ignore_errors=True)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.time() + 120
+    deadline = time.time() + PATIENCE
     while process.poll() is None and time.time() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

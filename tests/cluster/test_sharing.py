@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tune_kd import names
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,7 @@ def begin(where: Path, address: str, name: str, budget: str) -> subprocess.Popen
 def test_two_searches_share_the_slots_and_each_is_listed(ray_address: str, tmp_path: Path) -> None:
     first = begin(tmp_path / "a", ray_address, "first", LONG)
     ledger = tmp_path / "a" / "runs" / "first" / names.LEDGER_FILE
-    deadline = time.time() + 120
+    deadline = time.time() + PATIENCE
     while not (ledger.exists() and ledger.read_bytes().count(b'"intermediate_value"') >= 20):
         assert first.poll() is None, first.communicate()[0]
         assert time.time() < deadline
@@ -48,16 +49,16 @@ def test_two_searches_share_the_slots_and_each_is_listed(ray_address: str, tmp_p
     while second.poll() is None and time.time() < deadline + 120:
         done = subprocess.run(
             [sys.executable, "-m", "tune_kd.search", "--list-running", "--address", ray_address],
-            capture_output=True, text=True, check=True, timeout=100,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         )  # fmt: skip
         listed |= {name for name in ("first", "second") if name in done.stdout}
-    output = second.communicate(timeout=100)[0]
+    output = second.communicate(timeout=PATIENCE)[0]
     assert second.returncode == 0, output
     assert "shared with 1 other search; slots for this one: 1" in output
     assert first.poll() is None
     assert listed == {"first", "second"}
     first.send_signal(2)
-    output = first.communicate(timeout=60)[0]
+    output = first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 130, output
     assert "shared with 1 other search; slots for this one: 1" in output
     assert "alone on the cluster again" in output

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import Head
+from tests.patience import PATIENCE
 from tune_kd import names
 from tune_kd.cluster import submission
 from tune_kd.errors import InputError
 from tune_kd.options import parse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 STUDY = """
 study: sent
@@ -33,7 +34,7 @@ def run(head: Head, where: Path, *words: str, **environment: str) -> subprocess.
     (where / "sent.yaml").write_text(STUDY)
     return subprocess.run(
         [sys.executable, "-m", "tune_kd.search", "--submit", head.address, *words],
-        cwd=where, env=head.environment | environment, capture_output=True, text=True, timeout=280,
+        cwd=where, env=head.environment | environment, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def test_a_search_is_left_alone_listed_and_stopped(head: Head, tmp_path: Path) -
     assert begun.returncode == 0, begun.stdout + begun.stderr
     assert "--logs long" in begun.stdout
     ledger = head.home / "tune_kd" / "runs" / "long" / names.LEDGER_FILE
-    deadline = time.time() + 200
+    deadline = time.time() + PATIENCE
     while not (ledger.exists() and b'"intermediate_value"' in ledger.read_bytes()):
         assert time.time() < deadline, run(head, tmp_path, "--logs", "long", "--detach").stdout
         time.sleep(0.2)
@@ -112,7 +113,7 @@ def test_a_search_is_left_alone_listed_and_stopped(head: Head, tmp_path: Path) -
     assert watching.stdout is not None
     watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    said = watching.communicate(timeout=60)[0]
+    said = watching.communicate(timeout=PATIENCE)[0]
     assert watching.returncode == 130
     assert "goes on without you" in said
     assert "--stop long" in said
@@ -142,7 +143,7 @@ def test_ray_job_submit_works_as_well(head: Head, tmp_path: Path) -> None:
         [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", head.address,
          "--working-dir", str(tmp_path), "--", "python", "-m", "tune_kd.search", "sent.yaml", "--name", "byhand",
          "--set", "budget.trials=1", "--quiet"],
-        env=head.environment, capture_output=True, text=True, timeout=280,
+        env=head.environment, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert (head.home / "tune_kd" / "runs" / "byhand" / names.VERDICT_FILE).exists()

@@ -17,7 +17,7 @@ from tests.deploy import hosts
 from tests.deploy.hosts import Host
 from tune_kd import names
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "local.yaml"

@@ -19,6 +19,7 @@ import ray
 from ray import tune
 from ray.cluster_utils import Cluster
 
+from tests.patience import PATIENCE
 from tests.tuning.played import Play
 from tune_kd.execution import runner
 from tune_kd.execution.resources import Shares
@@ -203,7 +204,7 @@ def hungry(folder: Path, address: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tune_kd.search", "hungry.yaml", "--name", "it", "--address", address]
     environment = os.environ | {"PYTHONPATH": str(folder), "TUNE_KD_CACHE": str(folder / "cache")}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=200
+        command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE
     )
     ledger = folder / "runs" / "it" / "ledger.journal"
     return {

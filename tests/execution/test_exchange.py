@@ -4,7 +4,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.experimental import get_object_locations
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tests.patience import PATIENCE, wait_for
 from tune_kd.data.sources import user_cache
 from tune_kd.data.splits import Splits
 from tune_kd.data.views import Views
@@ -114,13 +115,6 @@ def worker(node: str) -> Any:
     return ray.remote(Worker).options(num_cpus=0, scheduling_strategy=strategy).remote()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), dtype=np.uint8)
 
@@ -141,7 +135,7 @@ class Begun:
         self.cache = f"{CacheKey(teacher.digest, images, VIEWS.key).digest}-{IMAGES}x{VIEWS.count}x10"
 
     def look(self, worker: Any, view: int) -> tuple[np.ndarray, int]:
-        found: tuple[np.ndarray, int] = ray.get(worker.look.remote(self.given, view), timeout=60)
+        found: tuple[np.ndarray, int] = ray.get(worker.look.remote(self.given, view), timeout=PATIENCE)
         return found
 
     def depot(self) -> tuple[str, list[Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 
 @pytest.fixture
 def older_ray(ray_address: str) -> Iterator[str]:
@@ -31,7 +33,7 @@ def test_a_ray_of_another_version_is_a_mistake_of_the_user(older_ray: str, tmp_p
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2, done.stderr
@@ -50,4 +52,4 @@ manager.on_no_available_trials([])
 manager._no_running_trials_since = -10_000_000.0
 manager.on_no_available_trials([])
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -1,29 +1,30 @@
 """A result folder belongs to one search at a time."""
 
-import multiprocessing
 import os
 import signal
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE, processes
 from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.storage.folder import held
 
 
-def hold(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+def hold(folder: Path, ready: Event) -> None:
     with held(folder, resume=False):
         ready.set()
         signal.pause()
 
 
 def test_a_second_search_is_refused_until_the_first_is_gone_even_if_it_was_killed(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = processes()
     ready = context.Event()
     other = context.Process(target=hold, args=(tmp_path, ready))
     other.start()
-    ready.wait(10)
+    assert ready.wait(PATIENCE)
     with pytest.raises(InputError, match="another search is running"), held(tmp_path, resume=False):
         pass
     assert other.pid is not None

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE, wait_for
 from tests.test_search import STUDY, Ran, check_same, command
 from tune_kd import names
 from tune_kd.errors import InputError, StorageError, TuneKDError
@@ -53,7 +54,7 @@ def server() -> Iterator[Server]:
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     endpoint = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.time() + 60
+        deadline = time.time() + PATIENCE
         while True:
             try:
                 request = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
@@ -153,7 +154,7 @@ def test_a_folder_that_is_read_only_is_refused(tmp_path: Path) -> None:
     else:
         tmp_path.chmod(0o500)
         words = [sys.executable, "-c", program]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode == 77:
         pytest.skip("mounting is not allowed here")
     assert "InputError" in done.stderr
@@ -290,13 +291,6 @@ def test_the_copy_follows_the_ledger_and_stops_when_another_machine_goes_on(
     assert storage.read(names.LEDGER_FILE) == b"theirs"
 
 
-def wait_for(what: Any) -> None:
-    deadline = time.time() + 120
-    while not what():
-        assert time.time() < deadline
-        time.sleep(0.05)
-
-
 def test_machines_that_share_no_folder_agree_on_the_first_decision(server: Server, ray_address: str) -> None:
     import ray
 
@@ -314,7 +308,6 @@ def test_machines_that_share_no_folder_agree_on_the_first_decision(server: Serve
 # Whole searches.
 
 
-@pytest.mark.timeout(900)
 def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     server: Server, ray_address: str, tmp_path: Path
 ) -> None:
@@ -327,7 +320,7 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
         begin, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
     storage = Storage.at(server.address, "broken")
-    deadline = time.time() + 120
+    deadline = time.time() + PATIENCE
     while (storage.read(names.LEDGER_FILE) or b"").count(b'"intermediate_value"') < 3:
         assert time.time() < deadline
         assert process.poll() is None, process.communicate()[0]
@@ -362,7 +355,12 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
 
 def run(where: Path, address: str, *arguments: str) -> Ran:
     done = subprocess.run(
-        command(address, *arguments), cwd=where, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL
+        command(address, *arguments),
+        cwd=where,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
     )
     name = arguments[arguments.index("--name") + 1]
     return Ran(where / "runs" / name, done.returncode, done.stdout + done.stderr)
@@ -387,7 +385,7 @@ def blind_node(ray_address: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         node.terminate()
-        node.wait(120)
+        node.wait(PATIENCE)
         wait_for(lambda: alive(ray) == 1)
 
 
@@ -406,7 +404,6 @@ SMALL = ("--set", "resources.cpu=1", "--set", "budget={trials: 2, epochs: 2, fir
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not(
     unshare: None, server: Server, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,7 +426,6 @@ def test_a_folder_that_a_node_does_not_see_is_refused_and_an_object_store_is_not
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_node_that_joins_late_and_does_not_see_the_folder_fails_no_training(
     unshare: None, ray_address: str, tmp_path: Path
 ) -> None:
@@ -444,7 +440,7 @@ def test_a_node_that_joins_late_and_does_not_see_the_folder_fails_no_training(
     ledger = where / "runs" / "late" / names.LEDGER_FILE
     wait_for(lambda: process.poll() is not None or ledger.exists())
     with blind_node(ray_address, where):
-        output, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "times a checkpoint could not be stored or read: this node does not share the storage" in output
     late = Ran(where / "runs" / "late", 0, output)

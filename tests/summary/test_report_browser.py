@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 
+from tests.patience import PATIENCE
 from tune_kd import names
 from tune_kd.summary import write
 
@@ -53,7 +54,7 @@ def browse(page, profile, *flags):
     """The page's elements once its scripts have run, and what the browser logged."""
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0", *flags, "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

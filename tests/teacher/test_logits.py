@@ -1,11 +1,12 @@
 """The cache of a teacher's logits: exact, shared, and rebuilt when it is not what it should be."""
 
-import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.patience import processes
 from tune_kd.data.sources import user_cache
 from tune_kd.teacher.logits import CacheKey, LogitCache
 
@@ -76,7 +77,8 @@ def test_its_room_on_the_disk_is_taken_at_once() -> None:
         assert file.stat().st_blocks * 512 >= file.stat().st_size
 
 
-def fill(number: int) -> None:
+def fill(root: str, number: int) -> None:
+    os.environ["TUNE_KD_CACHE"] = root
     index, view = places(number)
     cache().write(index, view, value_of(index, view))
 
@@ -85,12 +87,14 @@ def value_of(index: np.ndarray, view: np.ndarray) -> np.ndarray:
     return np.repeat((index * 4 + view)[:, None], 10, axis=1).astype(np.float16)
 
 
-@pytest.mark.parametrize("attempt", range(10))
-def test_several_processes_open_and_fill_it_at_once(attempt: int) -> None:
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        pool.map(fill, range(16), chunksize=1)
-    for number in range(16):
-        index, view = places(number)
-        found, known = cache().read(index, view)
-        assert known.all()
-        assert np.array_equal(found, value_of(index, view))
+def test_several_processes_open_and_fill_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with processes().Pool(4) as pool:
+        for attempt in range(10):
+            root = str(tmp_path / f"{attempt}")
+            pool.starmap(fill, [(root, number) for number in range(16)], chunksize=1)
+            monkeypatch.setenv("TUNE_KD_CACHE", root)
+            for number in range(16):
+                index, view = places(number)
+                found, known = cache().read(index, view)
+                assert known.all()
+                assert np.array_equal(found, value_of(index, view))

@@ -1,13 +1,13 @@
 """bf16 only where it is there, comes to the same and is faster; decided once."""
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from tests.patience import processes
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.training import precision
@@ -68,7 +68,7 @@ def decide(place: tuple[str, int]) -> str:
 
 
 def test_trials_that_decide_at_once_agree(tmp_path: Path) -> None:
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+    with processes().Pool(4) as pool:
         for attempt in range(10):
             file = str(tmp_path / f"{attempt}.json")
             assert len(set(pool.map(decide, [(file, number) for number in range(8)], chunksize=1))) == 1
