@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,6 +18,7 @@ from tune_kd.cluster.address import own_cluster, working_folder
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.space.load import dump, load, shipped
 from tune_kd.space.study import Study
+from tune_kd.space.yaml12 import parse
 from tune_kd.storage.folder import held
 from tune_kd.storage.mirror import chosen, fetch
 
@@ -163,7 +163,7 @@ def _grew(old: object, new: object) -> bool:
 
 
 def _differences(before: Study, now: Study) -> dict[str, tuple[object, object]]:
-    old, new = (_flat(yaml.safe_load(dump(study))) for study in (before, now))
+    old, new = (_flat(parse(dump(study), "the study")) for study in (before, now))
     return {key: (old.get(key), new.get(key)) for key in sorted({*old, *new}) if old.get(key) != new.get(key)}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tune_kd import names
 from tune_kd.errors import InputError
+from tune_kd.space.load import dump, load
 from tune_kd.summary import figures, write
 from tune_kd.summary.__main__ import main
 from tune_kd.summary.results import read
@@ -75,7 +76,7 @@ def test_truncated_parquet_is_named(folder, name, capsys):
     ("name", "content", "said"),
     [
         (names.STUDY_FILE, "a: [1", "cannot be read as YAML"),
-        (names.STUDY_FILE, "- a\n- b", "holds no study, but list"),
+        (names.STUDY_FILE, "- a\n- b", "holds no study"),
         (names.VERDICT_FILE, "{", "cannot be read as JSON"),
     ],
 )
@@ -89,6 +90,16 @@ def test_foreign_parquet_is_told_from_ours(folder):
     pd.DataFrame({"x": [1]}).to_parquet(folder / names.FINALS_FILE)
     with pytest.raises(InputError, match="lacks the columns arm, seed, test_accuracy; found x"):
         read(folder)
+
+
+def test_the_study_is_read_as_it_was_written(folder):
+    """In YAML 1.1 these sources would be True, False and 1000."""
+    sources = ["on", "no", "1_000", "0o17", "1:30"]
+    study = load(f"study: words\nconditions: {{data.source: {json.dumps(sources)}}}\n")
+    (folder / names.STUDY_FILE).write_text(dump(study))
+    assert list(read(folder).study["conditions"]["data.source"]) == sources
+    (folder / names.STUDY_FILE).write_text("study: words\nconditions: {data.source: [on, no, 1_000, 0o17, 1:30]}\n")
+    assert list(read(folder).study["conditions"]["data.source"]) == sources
 
 
 def test_no_folder(tmp_path, capsys):

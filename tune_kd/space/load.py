@@ -1,13 +1,10 @@
 """From a path, a shipped name or YAML text, and `--set` overrides, to a Study; and back to YAML."""
 
 import importlib.resources
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from tune_kd.errors import InputError, did_you_mean
@@ -16,9 +13,9 @@ from tune_kd.space.messages import Problems, flatten, input_error, problems_of, 
 from tune_kd.space.modes import chosen, leaves
 from tune_kd.space.schema import SEARCHABLE
 from tune_kd.space.study import Study
+from tune_kd.space.yaml12 import parse, write
 
 MAX_BYTES: Final = 100_000
-MAX_DEPTH: Final = 12
 PACKAGED: Final = "search_spaces"
 VARIED: Final = ("conditions", "search")
 
@@ -55,7 +52,7 @@ def dump(study: Study) -> str:
         "first": [dict(point) for point in study.first],
     }
     ordered = {name: raw[name] for name in Study.model_fields}
-    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return write(ordered)
 
 
 def shipped() -> list[tuple[str, str]]:
@@ -102,27 +99,12 @@ def _read(path: Path) -> str:
 
 def _mapping(text: str, where: str) -> dict[str, Any]:
     """The text's keys and values. A key with nothing after it is as good as absent."""
-    raw = _parse(text, where)
+    raw = parse(text, where)
     if raw is None:
         raise InputError(f"{where}: empty. A study needs a name at least: write `study: my_study`.")
     if not isinstance(raw, Mapping):
         raise InputError(f"{where}: {show(raw)} is not a study. Write keys and values, such as `study: my_study`.")
     return {key: value for key, value in raw.items() if value is not None or key not in Study.model_fields}
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        value = yaml.load(text, Loader=_Loader)
-        json.dumps(value, ensure_ascii=False).encode()
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        what = ", ".join(filter(None, (error.context, error.problem)))
-        advice = error.note or "Look at the indentation (spaces, no tabs), colons, brackets and quotes there."
-        raise InputError(f"{where}{line}: cannot be read as YAML: {what}. {advice}") from None
-    except (yaml.YAMLError, ValueError, OverflowError):
-        # Characters that YAML does not allow; an escape such as "\UFFFFFFFF" gets past PyYAML as a ValueError.
-        raise InputError(f"{where}: cannot be read as YAML: a character that it does not allow. Take it out.") from None
-    return value
 
 
 def _flatten(raw: dict[str, Any]) -> None:
@@ -140,7 +122,7 @@ def _read_override(override: str) -> tuple[list[str], Any]:
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise InputError(f"--set {override}: not understood. Write KEY=VALUE, such as --set budget.trials=20.")
-    return parts, _parse(text, f"--set {override}")
+    return parts, parse(text, f"--set {override}")
 
 
 def _set(raw: dict[str, Any], parts: Sequence[str], value: Any) -> None:
@@ -201,84 +183,3 @@ def _drop(raw: dict[str, Any], key: str, places: Iterable[str]) -> None:
                 del entry[name]
         if isinstance(entries, list):
             raw[place] = [entry for entry in entries if entry]
-
-
-def _scalars(**patterns: tuple[Iterable[str], str]) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """PyYAML's table of plain words with a meaning, by their first character."""
-    table: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    for kind, (first, pattern) in patterns.items():
-        for character in first:
-            table.setdefault(character, []).append((f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z")))
-    return table
-
-
-# YAML 1.2's plain words, since YAML 1.1 reads `1e-4` as text, `010` as 8 and `no` as false.
-_WORDS: Final = _scalars(
-    null=(("n", "N", "~", ""), r"~|null|Null|NULL|"),
-    bool=("tTfF", r"true|True|TRUE|false|False|FALSE"),
-    int=("+-0123456789", r"[-+]?[0-9]{1,18}"),
-    float=("+-.0123456789", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
-)
-
-
-_VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
-    "null": lambda text: None,
-    "bool": lambda text: text.lower() == "true",
-    "int": int,
-    "float": float,
-    "str": str,
-}
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values, lists and mappings with text keys: no tags, no aliases, no key twice, nothing deep."""
-
-    yaml_implicit_resolvers = _WORDS
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-            _refuse("an alias (*name) or a tag (!name) has no place in a study", "Write the value out.", event)
-        if self.depth == MAX_DEPTH:
-            _refuse("too many levels inside each other", "A study needs five at most.", event)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_document(self, node: Any) -> Any:
-        if isinstance(node, yaml.ScalarNode):
-            return _VALUES[node.tag.rpartition(":")[2]](node.value)
-        if isinstance(node, yaml.SequenceNode):
-            return tuple(map(self.construct_document, node.value))
-        entries: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_document(key_node)
-            if not isinstance(key, str):
-                _refuse(
-                    f"the key {show(key)} is not text", "Put it in quotes, or write the key that you mean.", key_node
-                )
-            if key in entries:
-                _refuse(f"the key {show(key)} stands here twice", "Keep one.", key_node)
-            entries[key] = self.construct_document(value_node)
-        return entries
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes exactly what `_Loader` would not read as text, and escapes what PyYAML would fold into a line break."""
-
-    yaml_implicit_resolvers = _WORDS
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-
-
-def _refuse(what: str, advice: str, place: Any) -> NoReturn:
-    raise yaml.MarkedYAMLError(problem=what, problem_mark=place.start_mark, note=advice)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from tune_kd.errors import InputError
 from tune_kd.names import FINALS_FILE, STUDY_FILE, TEST_ACCURACY, TRIALS_FILE, VERDICT_FILE
+from tune_kd.space.yaml12 import parse
 
 AGAIN = (
     "Point at the folder of a search (it holds study.yaml and trials.parquet), or resume the search to write it anew."
@@ -43,13 +43,13 @@ def read(folder: Path) -> Results:
 
 def _study(path: Path) -> Mapping[str, Any]:
     try:
-        study = yaml.safe_load(path.read_text(encoding="utf-8"))
+        study = parse(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: the file is missing. {AGAIN}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as YAML ({_first_line(error)}). {AGAIN}") from None
     if not isinstance(study, dict):
-        raise InputError(f"{path}: holds no study, but {type(study).__name__}; a mapping of keys is needed. {AGAIN}")
+        raise InputError(f"{path}: holds no study; a mapping of keys is needed. {AGAIN}")
     return study
 
 

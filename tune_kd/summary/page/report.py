@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
-import yaml
 
 from tune_kd.names import STUDY_FILE
+from tune_kd.space.yaml12 import write
 from tune_kd.summary import cells, front, published, tables, words
 from tune_kd.summary.page import (
     plots_accuracy,
@@ -198,6 +198,6 @@ def _run(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> Markup:
     listed = el("ul", *(el("li", note) for note in notes)) if isinstance(notes, list) and notes else ""
     command = verdict["facts"].get("command") or f"python -m tune_kd.search {STUDY_FILE}"
     repeat = join([el("h3", "How to repeat it", class_="apart"), el("pre", command, tabindex=0)])
-    resolved = yaml.safe_dump(cells.plain(study), sort_keys=False, allow_unicode=True)
+    resolved = write(cells.plain(study))
     whole = el("details", el("summary", "The study as it was resolved"), el("pre", resolved, tabindex=0))
     return section("run", SECTIONS["run"], "", listed, tables.facts_table(verdict), repeat, whole)
