@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tune_kd import models
 from tune_kd.data import sources
-from tune_kd.data.splits import Splits, split, student_indices
-from tune_kd.errors import InputError
+from tune_kd.data.sources import Dataset
+from tune_kd.data.splits import ALL, Splits, split, student_indices
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
@@ -38,11 +37,14 @@ class Prepared:
         return channels, height, width
 
 
-def prepare(plan: Plan, progress: Callable[[str], None]) -> Prepared:
-    """Loads and splits the images, and makes sure that every cell can be trained on them."""
+def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None = None) -> Prepared:
+    """Loads and splits the images, and makes sure that every cell can be trained on them.
+
+    A data set that was made in Python is given as it is.
+    """
     study = plan.study
-    _check_folders(study)
-    dataset = sources.load(study.data, study.seed, progress)
+    if dataset is None:
+        dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study)))
     splits = split(dataset, study.data, study.seed)
     mean, std = statistics(splits)
     prepared = Prepared(splits, mean, std, dataset.notes)
@@ -50,19 +52,11 @@ def prepare(plan: Plan, progress: Callable[[str], None]) -> Prepared:
     return prepared
 
 
-def _check_folders(study: Study) -> None:
-    """Names every folder of images that is not there, before the others are read."""
-    data = study.data
-    if data.dataset != "folder" or data.root is None:
-        return
-    named = [str(source) for source in levels(study, "data.source")] + [*data.evaluate_on, *data.teacher_on]
-    wanted = dict.fromkeys(part for source in named for part, _ in mix_parts(source) if part != "all")
-    root = Path(data.root).expanduser()
-    absent = [source for source in wanted if not (root / source).is_dir()]
-    if absent and (len(absent) == len(wanted) or data.missing):
-        folders = "\n".join(f"  {root / source}/<class>/*" for source in absent)
-        advice = data.missing.strip() or "The classes are the same folders in every source, such as cat/ and dog/."
-        raise InputError(f"data.root: these folders of images are missing:\n{folders}\n{advice}")
+def _named(study: Study) -> tuple[str, ...]:
+    """The sources that the study asks for by name."""
+    mixes = [str(source) for source in levels(study, "data.source")]
+    named = [part for source in mixes for part, _ in mix_parts(source) if part != ALL]
+    return tuple(dict.fromkeys([*named, *study.data.evaluate_on, *study.data.teacher_on]))
 
 
 def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:

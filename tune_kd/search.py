@@ -17,6 +17,7 @@ from tune_kd import names, options
 from tune_kd.cluster.address import own_cluster, working_folder
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.space.load import dump, load, shipped
+from tune_kd.space.schema import paths
 from tune_kd.space.study import Study
 from tune_kd.space.yaml12 import parse
 from tune_kd.storage.folder import held
@@ -110,8 +111,8 @@ def _study(source: str, given: argparse.Namespace) -> Study:
 
 def _anchored(study: Study) -> Study:
     """Its paths made absolute: the stored study must run from any folder, and the teacher is loaded elsewhere."""
-    root, checkpoint = study.data.root, study.teacher.checkpoint
-    data = study.data.model_copy(update={"root": root and str(Path(root).expanduser().absolute())})
+    named = {key: str(Path(path).expanduser().absolute()) for key, path in paths(study.data).items()}
+    data, checkpoint = study.data.model_copy(update=named), study.teacher.checkpoint
     if checkpoint is not None and not checkpoint.startswith("models:/"):
         checkpoint = str(Path(checkpoint).expanduser().absolute())
     return study.model_copy(

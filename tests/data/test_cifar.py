@@ -7,7 +7,6 @@ import pytest
 
 from tune_kd.data import cifar, sources
 from tune_kd.errors import InputError
-from tune_kd.space.schema import Data
 
 
 def test_a_word_ends_before_the_running_number() -> None:
@@ -35,7 +34,7 @@ def test_a_missing_root_says_what_to_put_where(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
     for root, place in ((None, tmp_path / "cache"), (str(tmp_path), tmp_path)):
         with pytest.raises(InputError) as caught:
-            sources.load(Data(dataset="cifar100", root=root), seed=0)
+            sources.load(cifar.Settings(dataset="cifar100", root=root))
         for part in ("data.root", str(place), "cifar-100-python", "--set data.root=", "--set data.download=true"):
             assert part in str(caught.value)
 
@@ -45,7 +44,7 @@ def test_damaged_batches_are_refused_before_they_are_unpickled(tmp_path: Path) -
     folder.mkdir()
     (folder / "data_batch_1").write_bytes(b"cos\nsystem\n(S'touch /tmp/tune_kd_was_here'\ntR.")
     with pytest.raises(InputError, match="incomplete or damaged"):
-        sources.load(Data(dataset="cifar10", root=str(tmp_path)), seed=0)
+        sources.load(cifar.Settings(dataset="cifar10", root=str(tmp_path)))
     assert not Path("/tmp/tune_kd_was_here").exists()
 
 
@@ -75,7 +74,7 @@ def test_batches_become_word_sources_and_an_official_test(tmp_path: Path, monkey
     meta = store("batches.meta", {"label_names": list("abcdefghij")})
     monkeypatch.setattr(CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
 
-    dataset = sources.load(Data(dataset="cifar10", root=str(tmp_path)), seed=0)
+    dataset = sources.load(cifar.Settings(dataset="cifar10", root=str(tmp_path)))
     assert dataset.classes == tuple("abcdefghij")
     found = {name: {cifar.word_of(file) for file in source.names} for name, source in dataset.sources.items()}
     assert found == {"words1": {"ant"}, "words2": {"bee"}, "words3": {"cow"}, "words4": {"zebra"}}

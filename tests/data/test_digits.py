@@ -1,13 +1,10 @@
 import numpy as np
-import pytest
 
 from tune_kd.data import digits, sources
-from tune_kd.errors import InputError
-from tune_kd.space.schema import Data
 
 
 def test_both_sources_hold_bytes_of_block_counts() -> None:
-    dataset = sources.load(Data(drawn=100), seed=0)
+    dataset = sources.load(digits.Settings(drawn=100))
     assert dataset.classes == tuple("0123456789")
     assert {name: source.images.shape for name, source in dataset.sources.items()} == {
         "scanned": (1797, 1, 8, 8),
@@ -53,12 +50,6 @@ def test_fonts_without_real_digits_are_left_out() -> None:
     names = {path.stem for path in digits._font_files()}
     assert {"DejaVuSans", "STIXGeneral", "cmr10"} <= names
     assert not names & {"cmsy10", "cmex10", "DejaVuSansDisplay", "LastResortHE-Regular"}
-
-
-@pytest.mark.parametrize(("dataset", "side"), [("digits", 8), ("cifar10", 32)])
-def test_a_size_that_would_change_nothing_is_refused(dataset: str, side: int) -> None:
-    with pytest.raises(InputError, match=rf"data.image_size: 64 .* {dataset} images are {side}x{side}.*folder"):
-        sources.load(Data(dataset=dataset, image_size=64), seed=0)
 
 
 def test_the_scanned_digits_are_those_of_scikit_learn() -> None:

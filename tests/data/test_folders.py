@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_kd.data import folders, picture_cache, sources
-from tune_kd.data.sources import Dataset
+from tune_kd.data import decoding, folders, picture_cache, sources
+from tune_kd.data.sources import Asked, Dataset, silent
 from tune_kd.errors import InputError
-from tune_kd.space.schema import Data
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +39,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def load(root: Path, said: list[str] | None = None, **keys: object) -> Dataset:
-    data = Data(dataset="folder", root=str(root), **keys)  # type: ignore[arg-type]
-    return sources.load(data, seed=0, progress=None if said is None else said.append)
+    data = folders.Settings(root=str(root), **keys)  # type: ignore[arg-type]
+    return sources.load(data, Asked(0, silent if said is None else said.append))
 
 
 def greys(dataset: Dataset, source: str) -> list[int]:
@@ -142,8 +141,8 @@ def test_pictures_are_decoded_once_even_when_the_folder_moves(root: Path, monkey
         os.utime(path, (0, 0))
     (moved / "google" / "cat" / "new.png").write_bytes(png("white"))
     decoded: list[int] = []
-    honest = folders.decode
-    monkeypatch.setattr(folders, "decode", lambda raw, size: decoded.append(len(raw)) or honest(raw, size))
+    honest = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda raw, size: decoded.append(len(raw)) or honest(raw, size))
     second = load(moved)
     assert len(decoded) == 1
     assert greys(second, "google") == [20, 21, 22, 255, 30, 31, 32]
@@ -264,8 +263,6 @@ def test_a_root_of_another_shape_is_explained(root: Path, tmp_path: Path) -> Non
     ):
         with pytest.raises(InputError, match=f"data.root: .*{reason}.*<root>/<source>/<class>/"):
             load(wrong)
-    with pytest.raises(InputError, match=r"data.root: .*--set data.root=DIR"):
-        sources.load(Data(dataset="folder"), seed=0)
 
 
 @pytest.mark.parametrize("name", ["all", "a+b", "a*2"])

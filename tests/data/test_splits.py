@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_kd.data.sources import Dataset, Source
+from tune_kd.data import digits
+from tune_kd.data.sources import Asked, Dataset, Source
 from tune_kd.data.splits import Splits, parse_mix, split, student_indices
 from tune_kd.errors import InputError
 from tune_kd.space.schema import Data, Split
 
+DIGITS = digits.Settings(drawn=10)
 FOLDER = Data(dataset="folder", split=Split(test=0.2, validation=0.1, teacher=0.3))
 
 
-def make(sizes: dict[str, int], classes: int = 4, test: int = 0, name: str = "folder") -> Dataset:
+def make(sizes: dict[str, int], classes: int = 4, test: int = 0) -> Dataset:
     """Random images, each its own; labels in turn."""
     rng = np.random.default_rng(0)
 
@@ -24,7 +26,7 @@ def make(sizes: dict[str, int], classes: int = 4, test: int = 0, name: str = "fo
 
     official = source("test", test) if test else None
     named = tuple(f"class{number}" for number in range(classes))
-    return Dataset(name, named, {own: source(own, size) for own, size in sizes.items()}, official, ())
+    return Dataset("made", named, {own: source(own, size) for own, size in sizes.items()}, official, ())
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_overlap_gives_the_teacher_all_that_students_have() -> None:
 
 
 def test_official_test_images_are_the_test_unless_the_study_names_sources() -> None:
-    dataset = make({"a": 200, "b": 100}, test=50, name="cifar10")
+    dataset = make({"a": 200, "b": 100}, test=50)
     data = FOLDER.model_copy(update={"dataset": "cifar10"})
     assert split(dataset, data, seed=0).test.tolist() == list(range(300, 350))
     named = split(dataset, data.model_copy(update={"evaluate_on": ("b",)}), seed=0)
@@ -121,7 +123,8 @@ def test_official_test_images_are_the_test_unless_the_study_names_sources() -> N
 
 
 def test_digits_are_judged_on_scanned_ones_unless_told_otherwise() -> None:
-    splits = split(make({"scanned": 200, "drawn": 100}, name="digits"), Data(), seed=0)
+    judged = dataclasses.replace(make({"scanned": 200, "drawn": 100}), judged=digits.load(DIGITS, Asked()).judged)
+    splits = split(judged, DIGITS, seed=0)
     assert max(*splits.test, *splits.validation, *splits.teacher) < 200
     assert len(splits.student["drawn"]) == 100
 

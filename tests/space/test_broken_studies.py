@@ -183,7 +183,7 @@ BROKEN = {
     ),
     "folder without root": (
         "data: {dataset: folder}",
-        ["data.root: missing", "images of folder", "Set data.root to it."],
+        ["data.root: missing", "the folder that holds a folder for each source"],
     ),
     "modes are no mapping": ("modes: [replicate]", ['modes = ["replicate"]', "must hold names and what each changes"]),
     "a mode is no mapping": ("modes: {replicate: 1}", ["modes.replicate = 1", "must hold keys and values"]),
@@ -205,6 +205,16 @@ BROKEN = {
         "published: [{source: x, cell: {kd.alhpa: 1}}]",
         ["published[1].cell.kd.alhpa = 1", "Did you mean 'kd.alpha'?"],
     ),
+    "key of another data set": (
+        "data: {dataset: folder, root: x, drawn: 10}",
+        ["data.drawn = 10: unknown key", "It belongs to data.dataset=digits.", "Keys here: dataset"],
+    ),
+    "size where there is none": (
+        "data: {dataset: cifar10, image_size: 64}",
+        ["data.image_size = 64: unknown key", "It belongs to data.dataset=folder"],
+    ),
+    "data set that is no name": ("data: {dataset: [1]}", ["data.dataset = [1]", "one of digits, cifar10"]),
+    "data that is no section": ("data: folder", ['data = "folder"']),
     "unknown data set": ("data: {dataset: cifar}", ['data.dataset = "cifar"', "Did you mean 'cifar10'?"]),
     "augmentation misspelt": (
         "teacher: {augment: {kind: flip+color}}",

@@ -51,7 +51,9 @@ def test_every_kind_of_domain() -> None:
 
 
 def test_words_mean_what_yaml_1_2_says() -> None:
-    study = load("study: x\nquestion: no\nseed: 010\ndata: {root: 1:30, evaluate_on: [on, 2024-01-01]}\n")
+    study = load(
+        "study: x\nquestion: no\nseed: 010\ndata: {dataset: folder, root: 1:30, evaluate_on: [on, 2024-01-01]}\n"
+    )
     assert (study.question, study.seed, study.data.root) == ("no", 10, "1:30")
     assert study.data.evaluate_on == ("on", "2024-01-01")
 
@@ -167,3 +169,8 @@ def test_installed_as_a_wheel_the_studies_are_found_by_name(tmp_path: Path) -> N
         "InputError \"secnd\": no such study. Did you mean 'second'? "
         "Give the path of a YAML file, or one of: first, second.",
     ], done.stderr
+
+
+def test_a_study_written_by_an_earlier_version_has_the_keys_of_all_data_sets() -> None:
+    before = "data: {dataset: digits, root: null, missing: '', download: false, image_size: null, drawn: 300}"
+    assert load(f"study: x\n{before}\n") == load("study: x\ndata: {drawn: 300}\n")

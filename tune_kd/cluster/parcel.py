@@ -9,6 +9,7 @@ import tune_kd
 from tune_kd.errors import InputError
 from tune_kd.preparation import levels
 from tune_kd.space.load import PACKAGED, dump
+from tune_kd.space.schema import paths
 from tune_kd.space.study import Study
 
 STUDY_FILE = "study.yaml"
@@ -39,7 +40,8 @@ def environment(tracking_uri: str | None, more: list[str]) -> dict[str, str]:
 
 def _check_paths(study: Study) -> None:
     """Images and teachers are read where the search runs, so a path relative to this folder means nothing there."""
-    for key, path in (("data.root", study.data.root), ("teacher.checkpoint", study.teacher.checkpoint)):
+    named = {f"data.{key}": path for key, path in paths(study.data).items()}
+    for key, path in (named | {"teacher.checkpoint": study.teacher.checkpoint or ""}).items():
         if path and not path.startswith(("~", "/", "models:/")):
             raise InputError(
                 f"{key}: '{path}' is relative to this folder, and a submitted search reads it on the cluster. Give the "

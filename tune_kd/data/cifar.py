@@ -11,21 +11,29 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tune_kd.data.sources import Dataset, Images, Labels, Progress, Source, user_cache
+from tune_kd.data.sources import Asked, Dataset, Images, Labels, Source, user_cache
 from tune_kd.errors import InputError
-from tune_kd.space.schema import Data
+from tune_kd.space.schema import Data, OnDisk
 
 GROUPS: Final = 4
 _FOLDERS: Final = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 _FILE_NAME: Final = re.compile(rb"[a-z_]+_s_\d{6}\.png")
 
 
-def load(data: Data, progress: Progress) -> Dataset:
+class Settings(Data):
+    """`root` holds the unpacked archive; `download` fetches it."""
+
+    dataset: Literal["cifar10", "cifar100"] = "cifar10"
+    root: Annotated[str | None, OnDisk()] = None
+    download: bool = False
+
+
+def load(data: Settings, asked: Asked) -> Dataset:
     """The official training images as sources and the official test images, as torchvision's md5 check passed them."""
     root = Path(data.root).expanduser() if data.root else user_cache() / "cifar"
     folder = root / _FOLDERS[data.dataset]
@@ -35,7 +43,7 @@ def load(data: Data, progress: Progress) -> Dataset:
             "from https://www.cs.toronto.edu/~kriz/cifar.html), name its parent with --set data.root=DIR, "
             "or fetch it with --set data.download=true."
         )
-    progress(f"{data.dataset}: reading {folder}")
+    asked.progress(f"{data.dataset}: reading {folder}")
     train, test = _open(data, root)
     labels, planes = np.asarray(train.targets, dtype=np.int64), train.data.transpose(0, 3, 1, 2)
     sources = (
@@ -65,7 +73,7 @@ def word_of(file_name: str) -> str:
     return file_name.rpartition("_s_")[0]
 
 
-def _open(data: Data, root: Path) -> tuple[Any, Any]:
+def _open(data: Settings, root: Path) -> tuple[Any, Any]:
     """torchvision's training and test sets; it unpickles only what has the md5 it knows."""
     from torchvision import datasets
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tune_kd.data.sources import Dataset, Images, Labels, Source
-from tune_kd.space.schema import Data
+from tune_kd.data.sources import Asked, Dataset, Images, Labels, Source
+from tune_kd.space.schema import Data, Positive
 
 CLASSES: Final = tuple("0123456789")
 SCANNED: Final = "scanned"
@@ -25,11 +25,18 @@ _BATCH: Final = 1000  # drawn at a time, which bounds the memory
 _NAMES: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def load(data: Data, seed: int) -> Dataset:
+class Settings(Data):
+    """`drawn` is how many digits are drawn."""
+
+    dataset: Literal["digits"] = "digits"
+    drawn: Positive = 2000
+
+
+def load(data: Settings, asked: Asked) -> Dataset:
     """Scanned and drawn digits as two sources; nothing is downloaded."""
-    images, labels = draw(data.drawn, seed)
+    images, labels = draw(data.drawn, asked.seed)
     sources = {SCANNED: scanned(), DRAWN: Source(DRAWN, images, labels)}
-    return Dataset("digits", CLASSES, sources, official_test=None, notes=())
+    return Dataset("digits", CLASSES, sources, official_test=None, notes=(), judged=(SCANNED,))
 
 
 def scanned() -> Source:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tune_kd.errors import InputError
+from tune_kd.space import datasets
 from tune_kd.space.schema import Data
 
 Images = npt.NDArray[np.uint8]
@@ -33,31 +33,36 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training pools in a fixed order, the test images that others report on, and what a user should know."""
+    """Training pools in a fixed order, the test images that others report on, and what a user should know.
+
+    `judged` names the sources that are tested on where a study names none: none means all.
+    """
 
     name: str
     classes: tuple[str, ...]
     sources: Mapping[str, Source]
     official_test: Source | None
     notes: tuple[str, ...]
+    judged: tuple[str, ...] = ()
 
 
-def load(data: Data, seed: int, progress: Progress | None = None) -> Dataset:
-    """The images that `data` names. Only the module that is needed is imported: torchvision alone takes seconds."""
-    tell = progress or (lambda message: None)
-    if data.dataset == "folder":
-        from tune_kd.data import folders
+def silent(message: str) -> None:
+    """Progress that nobody wants to hear of."""
 
-        return folders.load(data, tell)
-    if data.dataset == "digits":
-        from tune_kd.data import digits
 
-        _refuse_size(data, 8)
-        return digits.load(data, seed)
-    from tune_kd.data import cifar
+@dataclass(frozen=True)
+class Asked:
+    """What a data set is asked for besides its settings: whom to tell, and which sources the study names."""
 
-    _refuse_size(data, 32)
-    return cifar.load(data, tell)
+    seed: int = 0
+    progress: Progress = silent
+    sources: tuple[str, ...] = ()
+
+
+def load(data: Data, asked: Asked | None = None) -> Dataset:
+    """The images that `data` names. Only the module that is needed is imported: some bring libraries that are slow."""
+    loaded: Dataset = datasets.member(data.dataset).load(data, asked or Asked())
+    return loaded
 
 
 def user_cache() -> Path:
@@ -68,12 +73,3 @@ def user_cache() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_kd"
     except RuntimeError:  # a container may run as a user without a home
         return Path(tempfile.gettempdir()) / "tune_kd"
-
-
-def _refuse_size(data: Data, side: int) -> None:
-    """Only folders hold images of any size; elsewhere a size that changes nothing would mislead."""
-    if data.image_size not in (None, side):
-        raise InputError(
-            f"data.image_size: {data.image_size} cannot be used: {data.dataset} images are {side}x{side}. "
-            "Leave the key out; it is for data.dataset=folder."
-        )

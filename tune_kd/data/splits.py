@@ -21,7 +21,6 @@ from tune_kd.space.schema import Data
 Indices = npt.NDArray[np.int64]
 
 ALL: Final = "all"
-_REAL: Final = {"digits": ("scanned",)}  # what is judged when a study does not say: real images, never drawn ones
 
 
 @dataclass(frozen=True)
@@ -146,14 +145,14 @@ def _check_source(splits: Splits, name: str) -> None:
 
 
 def _chosen(dataset: Dataset, names: Sequence[str], key: str) -> tuple[str, ...]:
-    """The sources a key names; nothing named means the real ones."""
+    """The sources a key names; nothing named means those that the data set would be judged on."""
     for name in names:
         if name not in dataset.sources:
             raise InputError(
                 f"{key}: there is no source '{name}'.{did_you_mean(name, dataset.sources)} "
                 f"Sources: {', '.join(dataset.sources)}."
             )
-    return tuple(names) or _REAL.get(dataset.name) or tuple(dataset.sources)
+    return tuple(names) or dataset.judged or tuple(dataset.sources)
 
 
 class _Pool:

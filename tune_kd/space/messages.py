@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space import datasets
 from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
 
 MAX_LINES: Final = 10
@@ -76,8 +77,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
-def problems_of(error: ValidationError, root: type[Section]) -> list[Problem]:
-    """Pydantic's errors in our words: one for each key, though a union reports one for each of its types."""
+def problems_of(
+    error: ValidationError, root: type[Section], inside: type[Section] | None = None, at: tuple[str, ...] = ()
+) -> list[Problem]:
+    """Pydantic's errors in our words: one for each key, though a union reports one for each of its types.
+
+    They may be of a section `inside` the root that was read on its own, `at` a key of it.
+    """
     found: dict[str, Problem] = {}
     own: list[Problem] = []
     for detail in error.errors(include_url=False):
@@ -85,7 +91,8 @@ def problems_of(error: ValidationError, root: type[Section]) -> list[Problem]:
         if isinstance(reason, Problems):
             own += reason.problems
             continue
-        path, owner, field = _locate(detail["loc"], root)
+        path, owner, field = _locate(detail["loc"], inside or root)
+        path = [*at, *path]
         if field is None:
             problem = Problem(".".join(path), unknown_key(path[-1], owner, root), detail["input"])
         elif detail["type"] == "missing":
@@ -121,7 +128,10 @@ def unknown_key(name: str, owner: type[Section], root: type[Section]) -> str:
     """'unknown key', with the nearest one of its section, or the section it belongs to, and all that are allowed."""
     elsewhere = [key for key in dotted_keys(root) if f".{key}".endswith(f".{name}")]
     section, _, leaf = min(elsewhere, key=len, default="").rpartition(".")
+    kinds = datasets.owners(name) if issubclass(owner, Data) else ()
     near = did_you_mean(name, owner.model_fields) or (f" Did you mean '{leaf}' under '{section}'?" if section else "")
+    if kinds:
+        near = f" It belongs to data.dataset={' and '.join(kinds)}."
     return f"unknown key.{near} Keys here: {', '.join(owner.model_fields)}."
 
 
@@ -136,8 +146,9 @@ def dotted_keys(model: type[Section], prefix: str = "") -> tuple[str, ...]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
         inner = section_type(field)
-        keys += dotted_keys(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return tuple(keys)
+        kinds = datasets.every_settings() if inner is Data else (inner,) if inner else ()
+        keys += [key for kind in kinds for key in dotted_keys(kind, f"{prefix}{name}.")] or [f"{prefix}{name}"]
+    return tuple(dict.fromkeys(keys))
 
 
 def allowed(field: FieldInfo) -> str:

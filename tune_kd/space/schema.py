@@ -20,6 +20,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class OnDisk:
+    """Marks a key whose value is a file or folder of the machine that begins the search."""
+
+
+def paths(section: Section) -> dict[str, str]:
+    """The keys of a section that name files or folders, and what they name."""
+    fields = type(section).model_fields
+    marked = [name for name, field in fields.items() if any(isinstance(each, OnDisk) for each in field.metadata)]
+    return {name: getattr(section, name) for name in marked if getattr(section, name) is not None}
+
+
 class Split(Section):
     """Shares of each source (fractions) or images (whole numbers) set aside; students get the rest."""
 
@@ -29,14 +40,9 @@ class Split(Section):
 
 
 class Data(Section):
-    """Which images, and which of them a student sees. `missing` is said to whoever lacks folders of images."""
+    """What every data set has: which images a student sees, who is judged and taught on which. Each kind adds keys."""
 
-    dataset: Literal["digits", "cifar10", "cifar100", "folder"] = "digits"
-    root: str | None = None
-    missing: str = ""
-    download: bool = False
-    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
-    drawn: Positive = 2000
+    dataset: str
     source: str = "all"
     size: Positive | Literal["all"] = "all"
     weight: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -44,6 +50,12 @@ class Data(Section):
     evaluate_on: tuple[str, ...] = ()
     teacher_on: tuple[str, ...] = ()
     overlap: bool = False
+
+
+class Pictures(Data):
+    """Data sets whose images come in any size and are made alike."""
+
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
 
 
 class Augment(Section):

@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from tune_kd import names
-from tune_kd.space import schema
+from tune_kd.space import datasets, schema
 from tune_kd.space.domains import (
     Choice,
     Constant,
@@ -31,6 +39,7 @@ from tune_kd.space.messages import (
     clean,
     fail,
     input_error,
+    problems_of,
     show,
     takes_weight,
     text_fault,
@@ -60,11 +69,18 @@ def _sound(prefix: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _rooted(data: schema.Data) -> schema.Data:
-    """CIFAR has a place of its own where none is named; a user's images do not."""
-    if data.dataset == "folder" and data.root is None:
-        fail("data.root", "missing. The images of folder are read from a folder. Set data.root to it.")
-    return data
+def _read_data(raw: Any) -> Any:
+    """The settings of the kind of data set that `data.dataset` names."""
+    if not isinstance(raw, Mapping):
+        return raw
+    name = raw.get("dataset", datasets.DEFAULT)
+    if not isinstance(name, str) or datasets.kind_of(name) is None:
+        fail("data.dataset", datasets.unknown_name(name), name)
+    kind = datasets.settings_of(name)
+    try:
+        return kind.model_validate({"dataset": name} | datasets.without_strangers(raw, kind), strict=True)
+    except ValidationError as error:
+        raise Problems(problems_of(error, Study, kind, ("data",))) from None
 
 
 class Study(Section):
@@ -76,7 +92,9 @@ class Study(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     # Part of every training's recipe, so of the whole study: no resource of one trial, and nothing to search.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    data: Annotated[schema.Data, _sound("data"), AfterValidator(_rooted)] = schema.Data()
+    data: Annotated[SerializeAsAny[schema.Data], BeforeValidator(_read_data), _sound("data")] = Field(
+        default_factory=datasets.default
+    )
     augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
     teacher: Annotated[schema.Teacher, _sound("teacher")] = schema.Teacher()
     student: Annotated[schema.Student, _sound("student")] = schema.Student()

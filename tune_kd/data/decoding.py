@@ -1,0 +1,169 @@
+"""Encoded images of any kind, cut to squares and decoded once, whichever data set they come from."""
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tune_kd.data.picture_cache import PictureCache
+from tune_kd.data.pictures import Unreadable, decode
+from tune_kd.data.sources import Dataset, Images, Progress, Source
+from tune_kd.errors import InputError, did_you_mean
+
+SIZE: Final = 32
+MAX_BYTES: Final = 1 << 28
+LISTED: Final = 20  # unreadable images named in a note; the rest are counted
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image before it is decoded. `read` returns its bytes, or raises OSError or Unreadable."""
+
+    source: str
+    label: str
+    name: str
+    read: Callable[[], bytes]
+
+
+class Picture(NamedTuple):
+    item: Item
+    digest: bytes
+    pixels: Images
+    fresh: bool  # decoded now, not found in the cache
+
+
+class Left(NamedTuple):
+    """An image left out, and why."""
+
+    item: Item
+    reason: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where images come from, in words for messages, and where their decoded form is kept."""
+
+    key: str
+    name: str
+    home: Path
+
+
+def dataset(kind: str, place: Place, items: Sequence[Item], size: int, progress: Progress) -> Dataset:
+    """Every readable image of every source; a class that runs empty in a source is the user's to mend."""
+    items = sorted(items, key=lambda item: (item.source, item.label, item.name))
+    images, read, left, notes = _pictures(place, items, size, progress)
+    pairs = {(item.source, item.label) for item in items}
+    require_classes(place, read, left, pairs)
+    return _assembled(kind, read, images, (*_left_notes(place, left, len(items)), *notes))
+
+
+def require_classes(place: Place, items: Sequence[Item], left: Sequence[Left], pairs: set[tuple[str, str]]) -> None:
+    """Each source must hold each class that any has a place for, or sources could not be compared."""
+    there = {(item.source, item.label) for item in items}
+    labels = sorted({label for _, label in pairs})
+    wanted = [(source, label) for source in sorted({source for source, _ in pairs}) for label in labels]
+    missing = [pair for pair in wanted if pair not in there]
+    if not missing:
+        return
+    source, label = missing[0]
+    own = [f"{Path(item.name).name}: {reason}" for item, reason in left if (item.source, item.label) == missing[0]]
+    why = f" ({len(own)} files are left out; {own[0]})" if own else ""
+    near = did_you_mean(label, {name for other, name in there if other == source})
+    more = f" {len(missing) - 1} more such gaps." if len(missing) > 1 else ""
+    raise InputError(
+        f"{place.key}: source '{source}' has no readable image of class '{label}'{why}.{near}{more} "
+        f"Every source must hold every class: {', '.join(labels)}. "
+        f"Add images of {label} to {source}, or remove that class from the other sources."
+    )
+
+
+def read_file(path: Path) -> bytes:
+    """A file's bytes, if it is one and of a size that an image may have."""
+    if not os.path.isfile(path):
+        raise Unreadable("not a file, or a link that leads nowhere")
+    if path.stat().st_size > MAX_BYTES:
+        raise Unreadable(f"larger than {MAX_BYTES >> 20} MiB")
+    return path.read_bytes()
+
+
+def _pictures(
+    place: Place, items: Sequence[Item], size: int, progress: Progress
+) -> tuple[Images, list[Item], list[Left], list[str]]:
+    """The pictures of all readable items, in order, those items, the ones left out, and what to tell the user."""
+    cache = PictureCache(place.home, size)
+    images: Images = np.empty((len(items), 3, size, size), dtype=np.uint8)
+    read: list[Picture] = []
+    left: list[Left] = []
+    with closing(_results(items, cache, progress)) as results:
+        for result in results:
+            if isinstance(result, Left):
+                left.append(result)
+            else:
+                images[len(read)] = result.pixels
+                read.append(result)
+    images, digests, notes = images[: len(read)], [picture.digest for picture in read], []
+    if any(picture.fresh for picture in read) and (reason := cache.write(digests, images)):
+        notes.append(f"The decoded images could not be kept for the next search ({reason}).")
+    if copies := len(digests) - len(set(digests)):
+        notes.append(f"{copies} files are exact copies of others; no student trains on a copy of a held-out image.")
+    return images, [picture.item for picture in read], left, notes
+
+
+def _results(items: Sequence[Item], cache: PictureCache, progress: Progress) -> Generator[Picture | Left, None, None]:
+    """All items in threads, as Pillow and SHA-256 leave the interpreter free, with word of how far it is."""
+    told = time.monotonic()
+    pool = ThreadPoolExecutor(min(32, os.cpu_count() or 1))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd metadata, mostly; what is too large is refused by us
+            for done, result in enumerate(pool.map(partial(_read, cache=cache), items), start=1):
+                if time.monotonic() - told > 0.5 or done == len(items):
+                    told = time.monotonic()
+                    progress(f"{done:,} of {len(items):,} images read")
+                yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(item: Item, cache: PictureCache) -> Picture | Left:
+    """One item's picture, decoded only if the cache has none for its bytes."""
+    try:
+        raw = item.read()
+        digest = hashlib.sha256(raw).digest()
+        known = cache.get(digest)
+        return Picture(item, digest, decode(raw, cache.size) if known is None else known, known is None)
+    except OSError as error:
+        return Left(item, f"cannot be opened: {error.strerror}")
+    except Unreadable as error:
+        return Left(item, str(error))
+
+
+def _left_notes(place: Place, left: Sequence[Left], tried: int) -> list[str]:
+    if not left:
+        return []
+    listed = ", ".join(f"{item.name} ({reason})" for item, reason in left[:LISTED])
+    more = f", and {len(left) - LISTED} more" if len(left) > LISTED else ""
+    return [f"{len(left)} of {tried} files in {place.name} are left out: {listed}{more}."]
+
+
+def _assembled(kind: str, read: Sequence[Item], images: Images, notes: tuple[str, ...]) -> Dataset:
+    """Sources as slices of one array: items are in order of source, class and name."""
+    classes = tuple(sorted({item.label for item in read}))
+    number = {label: index for index, label in enumerate(classes)}
+    labels = np.array([number[item.label] for item in read], dtype=np.int64)
+    origin = np.array([item.source for item in read])
+    sources = {}
+    for name in dict.fromkeys(item.source for item in read):
+        own = np.flatnonzero(origin == name)
+        part = slice(int(own[0]), int(own[-1]) + 1)
+        sources[name] = Source(name, images[part], labels[part], tuple(item.name for item in read[part]))
+    return Dataset(kind, classes, sources, official_test=None, notes=notes)
