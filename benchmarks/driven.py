@@ -22,11 +22,11 @@ from tune_kd.execution import runner
 from tune_kd.execution.order import Order
 from tune_kd.execution.resources import fixed
 from tune_kd.execution.trial import Report
+from tune_kd.names import TrialState
 from tune_kd.plan import Plan
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Teacher
-from tune_kd.tracking import TrialState
 from tune_kd.tuning.callbacks import Audience, Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor
 from tune_kd.tuning.ledger import RESULT, Entry, Ledger

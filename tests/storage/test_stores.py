@@ -1,6 +1,5 @@
 """Where checkpoints are kept, on a real S3 server (moto's): whole searches, one killed and resumed elsewhere."""
 
-import json
 import os
 import shutil
 import signal
@@ -313,7 +312,9 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
 ) -> None:
     """Whose verdict is that of a search that was neither killed nor kept anywhere else."""
     # Long enough to be killed before its end: the storage is a second behind.
-    (tmp_path / "tiny.yaml").write_text(STUDY.replace("epochs: 4, first_rung: 1", "epochs: 24, first_rung: 6"))
+    long = STUDY.replace("epochs: 4, first_rung: 1", "epochs: 24, first_rung: 6")
+    # Which precision is faster is measured, and two searches may find another one.
+    (tmp_path / "tiny.yaml").write_text(f"{long}\nprecision: fp32\n")
     plain = run(tmp_path, ray_address, "tiny.yaml", "--name", "plain")
     begin = command(ray_address, "tiny.yaml", "--name", "broken", "--storage", server.address)
     process = subprocess.Popen(
@@ -336,8 +337,6 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     for name in (names.VERDICT_FILE, names.REPORT_FILE, names.LEDGER_FILE, "model/weights.pt"):
         assert storage.read(name) == (folder / name).read_bytes()
     assert not storage.holds(MARK)
-    decided = json.loads((folder / names.VERDICT_FILE).read_text())["facts"]["precision"]["decided"]
-    assert {"training.digits_student", "training.digits_student_tiny", "running.digits_student"} == set(decided)
     for weights in resumed.finals[names.WEIGHTS]:
         assert storage.holds(weights.removeprefix(f"{storage.place}/"))
     # A key is nowhere: not in what was said, nor in what was written, here or there.

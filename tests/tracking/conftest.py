@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from stores import FirstSearch, ReadRuns, Start, run_python
 
+from tests.tracking.stores import FirstSearch, ReadRuns, Start, run_python
 from tune_kd.tracking import SearchInfo, Tracker
 
 FIRST_SEARCH = """

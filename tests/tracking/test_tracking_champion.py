@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from stores import ReadRuns, Start, finish, run_python
 from torch import nn
 
+from tests.tracking.stores import ReadRuns, Start, finish, run_python
 from tune_kd.errors import InputError, TuneKDError
 from tune_kd.tracking import PARENT, champion, download_weights
 

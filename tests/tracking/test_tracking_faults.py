@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from stores import ROOT, ReadRuns, Server, Start, finish, points, run_python, wait_for
 
+from tests.tracking.stores import ROOT, ReadRuns, Server, Start, finish, points, run_python, wait_for
 from tune_kd.tracking.__main__ import main
 
 EPOCHS = 6

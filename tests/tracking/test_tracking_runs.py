@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
-from stores import FirstSearch, ReadRuns, Start, finish, points
 
+from tests.tracking.stores import FirstSearch, ReadRuns, Start, finish, points
 from tune_kd.errors import InputError
 from tune_kd.tracking import PARENT, SearchInfo, Tracker
 from tune_kd.tracking.runs import MAX_BYTES, batches

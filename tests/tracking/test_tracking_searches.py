@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from stores import Server, points
 
 from tests.patience import PATIENCE
+from tests.tracking.stores import Server, points
 from tune_kd import names
 
 STUDY = """
