@@ -1,11 +1,14 @@
-"""The command line of `python -m tune_kd.search`."""
+"""The command line of `python -m tune_kd.search`, read once. Imports nothing heavy: `--help` answers at once."""
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tune_kd.errors import InputError
 
+EXPERIMENT = "tune_kd"
 DESCRIPTION = "Finds out whether knowledge distillation helps, with which settings, and how sure that is."
 EPILOG = """examples:
   python -m tune_kd.search                                   the quickstart: handwritten digits, a few minutes
@@ -16,7 +19,42 @@ EPILOG = """examples:
 """
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class Options:
+    """What was asked for besides the study. Nothing changes it, and nothing else of argparse goes any further."""
+
+    study: str | None = None
+    settings: tuple[str, ...] = ()
+    name: str | None = None
+    out: Path | None = None
+    storage: str | None = None
+    tracking_uri: str | None = None
+    experiment: str = EXPERIMENT
+    address: str | None = None
+    seed: int | None = None
+    plan: bool = False
+    resume: bool = False
+    quiet: bool = False
+    list: bool = False
+    submit: str | None = None
+    detach: bool = False
+    env: tuple[str, ...] = ()
+    status: str | None = None
+    logs: str | None = None
+    stop: str | None = None
+    list_running: bool = False
+    nodes: int | None = None
+    gpus_per_node: int | None = None
+    cpus_per_node: int | None = None
+
+    @property
+    def server(self) -> str:
+        """The jobs server; asked for only where one was given."""
+        assert self.submit is not None
+        return self.submit
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m tune_kd.search",
         description=DESCRIPTION,
@@ -34,7 +72,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="where checkpoints and a copy of the results are kept, when several machines work: a "
                         "shared folder, s3://BUCKET/PREFIX or gs://… (default: the results folder)")  # fmt: skip
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's address (default: mlflow.db in this folder)")
-    parser.add_argument("--experiment", default="tune_kd", help="MLflow's experiment (default: tune_kd)")
+    parser.add_argument("--experiment", default=EXPERIMENT, help="MLflow's experiment (default: tune_kd)")
     parser.add_argument("--address", metavar="ADDR", 
                         help="a Ray cluster's address (default: RAY_ADDRESS, else Ray on this machine)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
@@ -43,7 +81,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("--list", action="store_true", help="print the studies that ship")
     _add_cluster(parser.add_argument_group("on a cluster"))
-    given = parser.parse_args(arguments)
+    words: dict[str, Any] = vars(parser.parse_args(arguments))
+    words |= {key: tuple(value) for key, value in words.items() if isinstance(value, list)}
+    given = Options(**words)
     _check(given)
     return given
 
@@ -65,7 +105,7 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
                        help="with --nodes: processors of each (default: as many as here)")  # fmt: skip
 
 
-def _check(given: argparse.Namespace) -> None:
+def _check(given: Options) -> None:
     """Options that only mean something beside another one."""
     for flag in ("detach", "env", "status", "logs", "stop"):
         if getattr(given, flag) and given.submit is None:

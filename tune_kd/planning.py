@@ -1,6 +1,5 @@
 """`--plan`: what a study would do and how long it takes, from a few seconds of measuring on this machine."""
 
-import argparse
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ from tune_kd.data.views import Views
 from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.models import build
+from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
 from tune_kd.space.messages import takes_weight
@@ -66,7 +66,7 @@ class Machines:
         return slots([Node("", self.cpus, self.gpus)] * self.nodes, Share(wanted.cpu, gpu)), gpu
 
 
-def machines(given: argparse.Namespace) -> Machines:
+def machines(given: Options) -> Machines:
     """Those of the options, else this one."""
     cpus = given.cpus_per_node or os.cpu_count() or 1
     if given.nodes is None:

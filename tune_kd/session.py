@@ -1,6 +1,5 @@
 """One search from its study to its report: loads, teaches, tunes, judges, and says how it went."""
 
-import argparse
 import shlex
 import signal
 import time
@@ -26,6 +25,7 @@ from tune_kd.execution.exchange import Exchange
 from tune_kd.execution.teaching import Teaching
 from tune_kd.execution.workbench import Material
 from tune_kd.live import Lessons, View
+from tune_kd.options import Options
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study, front_models
@@ -50,7 +50,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Session:
-    def __init__(self, study: Study, name: str, folder: Path, given: argparse.Namespace, console: Console) -> None:
+    def __init__(self, study: Study, name: str, folder: Path, given: Options, console: Console) -> None:
         self._plan = plan.make(study)
         self._study = study
         self._name = name

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import tune_kd
@@ -30,7 +31,7 @@ def pack(folder: Path, study: Study | None) -> None:
             _copy(module, folder / module.name)
 
 
-def environment(tracking_uri: str | None, more: list[str]) -> dict[str, str]:
+def environment(tracking_uri: str | None, more: Sequence[str]) -> dict[str, str]:
     """The variables that the job gets. Never part of its command, which everybody on the cluster can read."""
     if missing := [name for name in more if name not in os.environ]:
         raise InputError(f"--env {missing[0]}: there is no such variable here. Set it, or leave --env out.")

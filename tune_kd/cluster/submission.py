@@ -1,6 +1,5 @@
 """`--submit`: a search sent to a cluster as a job of Ray's, watched and stopped from here."""
 
-import argparse
 import getpass
 import re
 import shlex
@@ -17,14 +16,15 @@ from tune_kd.cluster import parcel
 from tune_kd.cluster.address import USER
 from tune_kd.cluster.jobs import Jobs, exit_code
 from tune_kd.errors import InputError
+from tune_kd.options import Options
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
 
 
-def run(given: argparse.Namespace, console: Console) -> int:
+def run(given: Options, console: Console) -> int:
     """Does what was asked with the searches at an address; the exit code."""
-    jobs = Jobs(given.submit)
+    jobs = Jobs(given.server)
     if given.status:
         return _show(jobs, given.status, console)
     if given.stop:
@@ -34,14 +34,14 @@ def run(given: argparse.Namespace, console: Console) -> int:
     if given.list_running:
         return _list_running(jobs)
     name = _submit(jobs, given)
-    console.print(f"[bold]{escape(name)}[/] is submitted to {escape(given.submit)}.", soft_wrap=True)
+    console.print(f"[bold]{escape(name)}[/] is submitted to {escape(given.server)}.", soft_wrap=True)
     if given.detach:
-        console.print(_how_to_look(name, given.submit))
+        console.print(_how_to_look(name, given.server))
         return 0
     return _watch(jobs, name, given, console)
 
 
-def _submit(jobs: Jobs, given: argparse.Namespace) -> str:
+def _submit(jobs: Jobs, given: Options) -> str:
     study = _study(given)
     name = given.name or f"{study.study if study else 'search'}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -56,7 +56,7 @@ def _submit(jobs: Jobs, given: argparse.Namespace) -> str:
     return name
 
 
-def _study(given: argparse.Namespace) -> Study | None:
+def _study(given: Options) -> Study | None:
     """The study with what was set applied; a mistake in it shows here. To go on, the stored one will do."""
     if given.resume and given.study is None:
         if given.name is None and given.out is None:
@@ -83,12 +83,12 @@ def _check_storage(address: str | None) -> None:
         )
 
 
-def _make_room(jobs: Jobs, name: str, given: argparse.Namespace) -> None:
+def _make_room(jobs: Jobs, name: str, given: Options) -> None:
     """A job's name is used once; one that has ended gives way to the search's next part."""
     before = jobs.find(name)
     if before is None:
         return
-    where = f"--submit {shlex.quote(given.submit)}"
+    where = f"--submit {shlex.quote(given.server)}"
     if not before.status.is_terminal():
         raise InputError(f"--name {name}: this search is running there. To see it: {where} --logs {name}")
     if exit_code(before) == 0 and not given.resume:
@@ -96,7 +96,7 @@ def _make_room(jobs: Jobs, name: str, given: argparse.Namespace) -> None:
     jobs.forget(name)
 
 
-def _command(name: str, study: Study | None, given: argparse.Namespace) -> str:
+def _command(name: str, study: Study | None, given: Options) -> str:
     """The job's command, for everybody to read: so nothing secret in it."""
     words = [parcel.STUDY_FILE] if study else []
     words += ["--name", name, "--experiment", given.experiment]
@@ -110,7 +110,7 @@ def _command(name: str, study: Study | None, given: argparse.Namespace) -> str:
     return shlex.join(["python", "-m", "tune_kd.search", *words])
 
 
-def _watch(jobs: Jobs, name: str, given: argparse.Namespace, console: Console) -> int:
+def _watch(jobs: Jobs, name: str, given: Options, console: Console) -> int:
     def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -121,7 +121,7 @@ def _watch(jobs: Jobs, name: str, given: argparse.Namespace, console: Console) -
     try:
         job = jobs.follow(name, write, say)
     except KeyboardInterrupt:
-        console.print(f"\n{escape(name)} goes on without you.\n{_how_to_look(name, given.submit)}")
+        console.print(f"\n{escape(name)} goes on without you.\n{_how_to_look(name, given.server)}")
         return names.INTERRUPTED
     code = exit_code(job)
     if job.driver_exit_code is None and code == 1:
@@ -142,7 +142,7 @@ def _show(jobs: Jobs, name: str, console: Console) -> int:
     return 0
 
 
-def _stop(jobs: Jobs, name: str, given: argparse.Namespace, console: Console) -> int:
+def _stop(jobs: Jobs, name: str, given: Options, console: Console) -> int:
     if jobs.get(name).status.is_terminal():
         console.print(f"{escape(name)} has ended already.")
         return 0
@@ -151,7 +151,7 @@ def _stop(jobs: Jobs, name: str, given: argparse.Namespace, console: Console) ->
     return 0
 
 
-def _log(jobs: Jobs, name: str, given: argparse.Namespace, console: Console) -> int:
+def _log(jobs: Jobs, name: str, given: Options, console: Console) -> int:
     jobs.get(name)
     if given.detach:
         sys.stdout.write(jobs.log(name))
@@ -177,8 +177,8 @@ def _how_to_look(name: str, address: str) -> str:
     return f"To see it:   {escape(start)} --logs {name}\nTo stop it:  {escape(start)} --stop {name}"
 
 
-def _how_to_go_on(name: str, given: argparse.Namespace) -> str:
-    command = f"python -m tune_kd.search --submit {shlex.quote(given.submit)} --name {name} --resume"
+def _how_to_go_on(name: str, given: Options) -> str:
+    command = f"python -m tune_kd.search --submit {shlex.quote(given.server)} --name {name} --resume"
     if given.storage:
         command += f" --storage {shlex.quote(given.storage)}"
     return escape(f"To go on from here:\n  {command}")
