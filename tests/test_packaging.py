@@ -1,7 +1,6 @@
 """The package as a whole: its wheel, its README, who imports what, how fast the command answers, how long files are."""
 
 import ast
-import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from tune_kd.space.load import load
-from tune_kd.space.messages import dotted_keys
-from tune_kd.space.study import Study
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tune_kd"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+WRITING = (ROOT / "docs/how-to/write-a-study.md").read_text(encoding="utf-8")
 LONGEST = 350
 
 PLAIN = (*("data", "models", "distill", "space", "training", "teacher", "storage", "tuning"),)
@@ -169,7 +166,11 @@ def test_the_wheel_holds_every_module_template_and_study(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
     studies = {f"tune_kd/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")}
     assert len(studies) >= 1
-    pages = {path.relative_to(ROOT).as_posix() for kind in ("html", "css", "js") for path in PACKAGE.rglob(f"*.{kind}")}
+    pages = {
+        path.relative_to(ROOT).as_posix()
+        for kind in ("html", "css", "js", "yaml")
+        for path in PACKAGE.rglob(f"*.{kind}")
+    }
     assert len(pages) >= 3
     assert modules | studies | pages <= set(zipfile.ZipFile(wheel).namelist())
 
@@ -196,20 +197,8 @@ def test_constraints_name_versions_and_nothing_else() -> None:
     assert {"ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "pytest"} <= pinned
 
 
-def test_the_readme_names_every_option_and_every_key() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tune_kd.search", "--help"], capture_output=True, text=True, check=True
-    )
-    options = set(re.findall(r"--[a-z][a-z-]*", done.stdout)) - {"--help"}
-    assert "--set" in options
-    assert {option for option in options if f"`{option}" not in README} == set()
-    keys = {key.rpartition(".")[2] for key in dotted_keys(Study)}
-    assert "alpha" in keys
-    assert {key for key in keys if f"`{key}`" not in README} == set()
-
-
-def test_the_study_of_the_readme_is_one() -> None:
-    example = README.partition("```yaml\n")[2].partition("```")[0]
+def test_the_study_of_the_docs_is_one() -> None:
+    example = WRITING.partition("```yaml\n")[2].partition("```")[0]
     study = load(example)
     assert study.conditions["data.source"] == ("google", "sd2", "google+sd2")
     assert study.search["kd.rest_weight"].when == {"kd.method": ("dkd",)}
@@ -225,8 +214,8 @@ def test_the_study_of_the_readme_is_one() -> None:
         ("search.kd.alpha=null", "kd.alpha", ""),
     ],
 )
-def test_the_overrides_of_the_readme_do_what_it_says(override: str, key: str, place: str) -> None:
-    assert override in README
+def test_the_overrides_of_the_docs_do_what_they_say(override: str, key: str, place: str) -> None:
+    assert override in WRITING
     study = load("quickstart", [override])
     assert (key in study.conditions, key in study.search) == (place == "conditions", place == "search")
 
