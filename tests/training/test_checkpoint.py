@@ -92,10 +92,10 @@ class Evil:
 def test_a_malicious_pickle_does_not_run(tmp_path: Path, written_by: str) -> None:
     path, proof = tmp_path / "evil.th", tmp_path / "it_ran"
     if written_by == "torch":
-        torch.save({"state_dict": Evil(proof)}, path)
+        torch.save({"state_dict": Evil(proof), "w": 1}, path)
     else:
         path.write_bytes(pickle.dumps(Evil(proof)))
-    with pytest.raises(InputError, match=r"evil\.th cannot be read.*never run here"):
+    with pytest.raises(InputError, match=r"evil\.th (holds no weights|cannot be read)"):
         load_weights(model(), path)
     assert not proof.exists()
     torch.load(path, weights_only=False) if written_by == "torch" else pickle.loads(path.read_bytes())
@@ -124,7 +124,7 @@ def test_a_truncated_file(tmp_path: Path, keep: float) -> None:
     [
         ([1, 2], "holds a list; expected a dict"),
         (torch.zeros(3), "holds a Tensor; expected a dict"),
-        ({"epoch": 3, "net": {"w": torch.zeros(1)}}, "its keys are epoch, net.*state_dict, model, model_state_dict"),
+        ({"epoch": 3, "nets": {"w": torch.zeros(1)}}, "its keys are epoch, nets.*state_dict, model_state_dict, model"),
         ({"state_dict": {}}, "its keys are state_dict"),
     ],
 )
@@ -142,7 +142,8 @@ def test_another_architecture_is_named_with_its_first_keys_and_counts(tmp_path: 
         load_weights(ours, tmp_path / "big.th")
     message = str(caught.value)
     assert "big.th is of another architecture" in message
-    assert "5 missing: 0.bias, 3.bias, 7.bias and others" in message
+    assert "5 missing: 0.bias (the nearest of its shape is" not in message
+    assert "5 missing: 0.bias, 3.bias" in message
     assert "25 unexpected: 1.weight, 1.bias, 1.running_mean and others" in message
     assert "3 of another shape: 0.weight (32, 1, 3, 3) instead of (8, 1, 3, 3), 3.weight (32, 32, 3, 3)" in message
     assert "teacher.model" in message

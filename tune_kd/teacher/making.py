@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.data.views import Views
-from tune_kd.models import build
+from tune_kd.models import build, weight_files
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.seeds import derive
 from tune_kd.space.schema import Student
@@ -71,9 +71,16 @@ def load(study: Study, file: Path, data: Images) -> Teacher:
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
     checkpoint.load_weights(model, file)
     # A student exported by an earlier search brings its own normalisation.
-    stored = checkpoint.load(file)
+    stored = weight_files.read(file)
     mean, std = _normalisation(study, data)
-    return _frozen(study, model, data, stored.get("mean", mean), stored.get("std", std))
+    if all(_is_one(stored.get(key), len(mean)) for key in ("mean", "std")):
+        mean, std = stored["mean"], stored["std"]
+    return _frozen(study, model, data, mean, std)
+
+
+def _is_one(value: object, channels: int) -> bool:
+    """Whether a file's value is a number for each channel; other projects keep other things under these names."""
+    return isinstance(value, list | tuple) and len(value) == channels and all(isinstance(each, float) for each in value)
 
 
 def make(

@@ -2,18 +2,15 @@
 
 import io
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tune_kd.errors import InputError, StorageError
-
-WRAPPERS: Final = ("state_dict", "model", "model_state_dict")
-PREFIX: Final = "module."  # what torch's DataParallel puts before every key
-COUNTER: Final = "num_batches_tracked"  # absent from old files, and no weight
+from tune_kd.models import fitting, weight_files
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -59,50 +56,9 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, ema: bool = False) -> None:
     """Fill a model from a file by ourselves or others; every weight must fit, or nothing is changed."""
-    weights = _unwrapped(load(path), path)
-    own = model.state_dict()
-    problems = _problems(own, weights)
-    if problems:
-        raise InputError(
-            f"checkpoint {path} is of another architecture than the model it is loaded into: "
-            f"{'; '.join(problems)}. Name the model it was trained as (for a teacher: teacher.model), "
-            "with the same classes and image shape."
-        )
-    model.load_state_dict(weights, strict=False)
-
-
-def _unwrapped(state: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    inner = next((state[key] for key in WRAPPERS if isinstance(state.get(key), Mapping)), state)
-    if not any(isinstance(value, Tensor) for value in inner.values()):
-        raise InputError(
-            f"checkpoint {path} holds no weights where they are looked for: its keys are "
-            f"{_few([str(key) for key in state])}. Expected a state_dict, or one under {', '.join(WRAPPERS)}."
-        )
-    if all(str(key).startswith(PREFIX) for key in inner):
-        return {key.removeprefix(PREFIX): value for key, value in inner.items()}
-    return dict(inner)
-
-
-def _problems(own: Mapping[str, Tensor], weights: Mapping[str, Any]) -> list[str]:
-    missing = [key for key in own if key not in weights and not key.endswith(COUNTER)]
-    unexpected = [str(key) for key in weights if key not in own]
-    misshapen = [
-        f"{key} {_shape(weights[key])} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in weights and _shape(weights[key]) != tuple(own[key].shape)
-    ]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
-    return [f"{len(keys)} {what}: {_few(keys)}" for what, keys in found.items() if keys]
-
-
-def _shape(value: object) -> object:
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _few(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (" and others" if len(keys) > 3 else "")
+    fitting.load_into(model, weight_files.weights_of(weight_files.read(path), path, ema), path)
 
 
 def _first_line(error: Exception) -> str:
