@@ -112,3 +112,14 @@ def test_the_estimate_is_what_a_search_takes(nodes: int, tmp_path: Path) -> None
     phases = json.loads((tmp_path / "runs" / "real" / names.VERDICT_FILE).read_text())["facts"]["phases"]
     print(f"{nodes} nodes: expected {expected}, took {took:.1f} s, {phases}")
     assert expected.seconds / FACTOR < took < expected.seconds * FACTOR, f"{expected} {took} {phases}"
+
+
+def test_a_front_is_played_with_all_the_finals_that_are_announced() -> None:
+    choice = "search.student.model={choice: [digits_student, digits_student_tiny, digits_teacher]}"
+    front = todo("objectives=[accuracy,size]", choice, "budget.trials=18")
+    assert play(front, 3, FREE).finals == front.finals == 12
+
+
+def test_a_search_with_a_limit_of_time_is_played_until_then() -> None:
+    limited, free = (play(todo("budget.trials=90", *more), 2, FREE) for more in (["budget.seconds=30"], []))
+    assert limited.seconds < 30 + 9 + 2 * 18 < free.seconds

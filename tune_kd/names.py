@@ -2,6 +2,9 @@
 
 from typing import Final, Literal
 
+STUDENT_MODEL: Final = "student.model"
+"""The key of the study that names the student's network."""
+
 # Arms.
 DISTILLED: Final = "distilled"
 SCRATCH: Final = "scratch"

@@ -1,12 +1,13 @@
 """A study expanded: which cells and arms, how many trials and epochs; what `--plan` prints and tuning follows."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tune_kd import names
 from tune_kd.space.study import Study, cells, constants, front_models
+from tune_kd.tuning.objectives import objective_of
+from tune_kd.tuning.rules import rule_named
 
 Cell = Mapping[str, Any]
 
@@ -88,12 +89,5 @@ def label(cell: Cell) -> str:
 
 
 def expected_epochs(study: Study) -> int:
-    """Epochs an arm's trials train, when each rung lets its share through."""
-    budget = study.budget
-    rungs = study.rungs()
-    total, before, alive = 0, 0, budget.trials
-    for rung in rungs:
-        total += alive * (rung - before)
-        before = rung
-        alive = max(math.floor(alive / budget.reduction), min(study.complete(), budget.trials))
-    return total
+    """Epochs an arm's trials train, as the study's rule for early stopping goes."""
+    return rule_named(study.budget.early_stopping).expected_epochs(study.budget, objective_of(study))

@@ -26,10 +26,12 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
 from tune_kd.space.messages import takes_weight
 from tune_kd.space.schema import Resources, Student
-from tune_kd.space.study import Study, front_models
+from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
 from tune_kd.training import measures
 from tune_kd.training.train import Images, Job, predict, train
+from tune_kd.tuning.objectives import objective_of
+from tune_kd.tuning.rules import rule_named
 from tune_kd.tuning.simulation import Costs, Played, play
 
 SAMPLE = 256
@@ -105,19 +107,19 @@ def show(study: Study, where: Machines, console: Console) -> int:
     prepared = prepare(todo, lambda text: None)
     console.print(f"[bold]{study.study}[/]  {escape(study.question)}\n")
     console.print(_cells_table(todo, prepared))
-    budget = study.budget
+    budget, objective = study.budget, objective_of(study)
     console.print(
         f"\n{len(todo.cells)} cells, {len(todo.arms)} arms, {budget.trials} trials each: {todo.trials} trials, and "
         + (
             f"at most {todo.finals} finals ({budget.repeats} seeds for each model of an arm's front)."
-            if front_models(study)
+            if objective.models
             else f"{todo.finals} finals ({budget.repeats} seeds an arm)."
         )
     )
-    stopping = (
-        f"rungs at epochs {', '.join(map(str, study.rungs()))}" if len(study.rungs()) > 1 else "no early stopping"
-    )
-    console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {study.complete()} to the end.")
+    marks = rule_named(budget.early_stopping).marks(budget)
+    stopping = f"compared at epochs {', '.join(map(str, marks))}" if marks else "no early stopping"
+    least = objective.complete(budget) if marks else budget.trials
+    console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
     slots, _ = where.slots(study.resources)
     if not slots:
         raise InputError(
@@ -170,7 +172,7 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines) -> Estimate:
     study = todo.study
     shape, classes = prepared.shape, len(prepared.splits.classes)
     students = {
-        str(name): measure(study, str(name), shape, classes, threads=1) for name in levels(study, "student.model")
+        str(name): measure(study, str(name), shape, classes, threads=1) for name in levels(study, names.STUDENT_MODEL)
     }
     slowest = min(students, key=lambda name: students[name].training)
     student = students[slowest]

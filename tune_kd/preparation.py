@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_kd import models
+from tune_kd import models, names
 from tune_kd.data import sources
 from tune_kd.data.sources import Dataset
 from tune_kd.data.splits import ALL, Splits, split, student_indices
@@ -71,7 +71,7 @@ def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def check(plan: Plan, prepared: Prepared) -> None:
     """Every student and teacher can be built for these images; every source has as many as it is asked for."""
     study, classes = plan.study, len(prepared.splits.classes)
-    for name in {study.teacher.model, *levels(study, "student.model")}:
+    for name in {study.teacher.model, *levels(study, names.STUDENT_MODEL)}:
         models.check(str(name), classes=classes, in_shape=prepared.shape)
     if study.teacher.checkpoint is not None:
         teacher = models.build(study.teacher.model, classes=classes, in_shape=prepared.shape)

@@ -24,7 +24,7 @@ from tune_kd.storage.stores import Storage
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.export import FromPixels, export
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import MODEL, RESULT, Entry, Ledger, best_weights, kept_value
+from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_weights, kept_value
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 
@@ -52,7 +52,7 @@ def write(
         str(name): measures.parameter_count(
             build(str(name), classes=len(prepared.splits.classes), in_shape=prepared.shape)
         )
-        for name in levels(plan.study, "student.model")
+        for name in levels(plan.study, names.STUDENT_MODEL)
     }
     kept = "" if storage.folder == folder else f"{storage.place}/"
     trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
@@ -108,7 +108,7 @@ def git_commit() -> str:
 
 def decided(plan: Plan, storage: Storage, folder: Path) -> dict[str, Any]:
     """In which precision each model was computed, brought to `folder` from where checkpoints are kept."""
-    models = {*map(str, levels(plan.study, MODEL)), plan.study.teacher.model}
+    models = {*map(str, levels(plan.study, names.STUDENT_MODEL)), plan.study.teacher.model}
     for role in ("training", "running"):
         for model in sorted(models):
             storage.fetch(precision.place(Path(names.CHECKPOINT_DIR), role, model).as_posix(), folder)
@@ -121,12 +121,12 @@ def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner
     if not finals:
         return None
     scores = pd.DataFrame(
-        {"arm": entry.arm.number, "model": entry.config[MODEL], "val": kept_value(plan.study, trial)}
+        {"arm": entry.arm.number, "model": entry.config[names.STUDENT_MODEL], "val": kept_value(plan.study, trial)}
         for entry, trial in finals
     )
     best = scores.groupby(["arm", "model"])["val"].mean().idxmax()
     entry, trial = max(
-        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[MODEL]) == best),
+        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[names.STUDENT_MODEL]) == best),
         key=lambda pair: kept_value(plan.study, pair[1]),
     )
     weights = storage.fetch(best_weights(entry.saved), folder)
@@ -135,11 +135,11 @@ def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner
 
 def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) -> FromPixels:
     """The winner as `model/`."""
-    model = build(best.entry.config["student.model"], classes=len(prepared.splits.classes), in_shape=prepared.shape)
+    model = build(best.entry.config[names.STUDENT_MODEL], classes=len(prepared.splits.classes), in_shape=prepared.shape)
     model.load_state_dict(checkpoint.load(best.weights))
     facts = {
         "study": plan.study.study,
-        "architecture": best.entry.config["student.model"],
+        "architecture": best.entry.config[names.STUDENT_MODEL],
         "arm": best.entry.arm.name,
         "cell": dict(best.entry.arm.cell),
         "config": best.entry.config,

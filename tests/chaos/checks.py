@@ -16,8 +16,8 @@ from tests.chaos.kills import DRIVER, RAYLET, WORKER, Game
 from tests.chaos.world import Failed, Search, Server
 from tune_kd import names, plan
 from tune_kd.space.load import load
-from tune_kd.tuning.ladder import GoOn, Ladder
 from tune_kd.tuning.ledger import Ledger
+from tune_kd.tuning.rules import GoOn, Rule
 
 RESUME_SECONDS = 10.0
 """On a machine that is not overloaded; with twice as many wanting to run as there are processors, twice as long.
@@ -41,7 +41,7 @@ class Left:
         with tempfile.TemporaryDirectory() as copied:
             self.ledger = Ledger(Path(shutil.copy(search.ledger, copied)), self.plan)
             self.fresh = Ledger(Path(copied) / "fresh", self.plan)
-            """Of the same plan, with nothing in it: its ladders have seen nothing."""
+            """Of the same plan, with nothing in it: its rules have seen nothing."""
         self.trials = [pair for arm in self.plan.arms for pair in self.ledger.entries(arm)]
         self.finals = list(self.ledger.all_finals())
         self.reports: dict[int, list[tuple[int, float]]] = defaultdict(list)
@@ -112,40 +112,38 @@ def rungs_follow(left: Left, one_at_a_time: bool) -> None:
         told = {entry.id: entry for entry, _ in left.trials if entry.arm == arm}
         states = {entry.number: trial for entry, trial in left.trials if entry.arm == arm}
         order = [told[number] for number in left.order if number in told]
-        rebuilt, ladder = left.ledger.ladder(arm), left.fresh.ladder(arm)
-        must(rebuilt.next() == "done", f"{arm.key}: the ladder still wants {rebuilt.next()}")
+        rebuilt, rule = left.ledger.rule(arm), left.fresh.rule(arm)
+        must(rebuilt.next() == "done", f"{arm.key}: the rule still wants {rebuilt.next()}")
         if not one_at_a_time:
             continue
-        for number, until in _decisions(ladder, sorted(states)):
+        for number, until in _decisions(rule, sorted(states)):
             trial = states[number]
-            for epoch in range(ladder.epochs[number] + 1, until + 1):
+            for epoch in range(rule.epochs[number] + 1, until + 1):
                 entry = order.pop(0)
                 must(entry.number == number, f"{arm.key}: trial {entry.number} was trained where {number} was due")
-                ladder.reported(number, epoch, trial.intermediate_values[epoch])
-            if until == ladder.rungs[-1]:
-                ladder.finished(number)
+                rule.reported(number, epoch, trial.intermediate_values[epoch])
+            if until == rule.last or rule.stops(number):
+                rule.finished(number)
         must(not order, f"{arm.key}: {len(order)} reports that the rungs do not explain")
-        must(
-            ladder.epochs == rebuilt.epochs, f"{arm.key}: {ladder.epochs} by its rungs, {rebuilt.epochs} in the ledger"
-        )
+        must(rule.epochs == rebuilt.epochs, f"{arm.key}: {rule.epochs} by its rungs, {rebuilt.epochs} in the ledger")
         complete = {number for number, trial in states.items() if trial.state.name == names.COMPLETE}
-        at_end = {number for number, epoch in ladder.epochs.items() if epoch == ladder.rungs[-1]}
+        at_end = {number for number, epoch in rule.epochs.items() if epoch == rule.last}
         must(complete == at_end, f"{arm.key}: {complete} are complete, {at_end} reached the last rung")
 
 
-def _decisions(ladder: Ladder, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _decisions(rule: Rule, numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     """What one free slot is given after the other: a trial, and the epoch to train it to.
 
     The trials' `numbers` have a gap where a driver was killed before it had written down all of what it asked for.
     """
-    while (step := ladder.next()) != "done":
+    while (step := rule.next()) != "done":
         if isinstance(step, GoOn):
             yield step.number, step.until
         else:
-            must(step == "new", f"a ladder of which nothing runs says {step}")
-            number = numbers[len(ladder.epochs)]
-            ladder.asked(number)
-            yield number, ladder.rungs[0]
+            must(step == "new", f"a rule of which nothing runs says {step}")
+            number = numbers[len(rule.epochs)]
+            rule.asked(number)
+            yield number, rule.begin
 
 
 def same_answer(one: Search, other: Search) -> None:

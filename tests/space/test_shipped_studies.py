@@ -46,7 +46,7 @@ def test_both_arms_are_tuned_or_neither(study: Study) -> None:
         assert study.first
     else:
         assert distilled == scratch == ()
-        assert (study.budget.trials, study.rungs()) == (1, (study.budget.epochs,))
+        assert (study.budget.trials, study.budget.early_stopping) == (1, "none")
 
 
 @pytest.mark.parametrize(

@@ -45,29 +45,6 @@ def ask(study: Study, arm: str, cell: dict[str, object], count: int = 20) -> lis
     return [suggest(study, arm, cell, sampler.ask()) for _ in range(count)]
 
 
-@pytest.mark.parametrize(
-    ("budget", "rungs"),
-    [
-        ("{epochs: 27}", (3, 9, 27)),
-        ("{epochs: 28}", (4, 12, 28)),
-        ("{epochs: 1}", (1,)),
-        ("{epochs: 5}", (1, 3, 5)),
-        ("{epochs: 20, first_rung: 2, reduction: 2}", (2, 4, 8, 16, 20)),
-        ("{epochs: 9, first_rung: 9}", (9,)),
-        ("{epochs: 27, early_stopping: none}", (27,)),
-        ("{epochs: 27, early_stopping: stop}", (3, 9, 27)),
-    ],
-)
-def test_rungs(budget: str, rungs: tuple[int, ...]) -> None:
-    assert load(f"study: x\nbudget: {budget}\n").rungs() == rungs
-
-
-@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (3, 3), (18, 3), (28, 4), (90, 10)])
-def test_a_ninth_of_the_trials_is_trained_to_the_end(trials: int, least: int) -> None:
-    assert load("study: x\n", [f"budget.trials={trials}"]).complete() == least
-    assert load("study: x\n", [f"budget.trials={trials}", "budget.complete=1"]).complete() == 1
-
-
 def test_cells_are_every_combination_in_order(study: Study) -> None:
     assert cells(study) == (
         {"data.source": "drawn", "data.size": 100},

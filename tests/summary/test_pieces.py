@@ -15,7 +15,7 @@ from tune_kd.summary import cells, words
 from tune_kd.summary.front import pareto
 from tune_kd.summary.importances import equal_budget, importances
 from tune_kd.summary.page import svg
-from tune_kd.summary.page.plots_curves import rungs
+from tune_kd.summary.page.plots_curves import marks
 from tune_kd.summary.page.plots_time import duration
 
 from . import synthetic
@@ -112,11 +112,10 @@ def test_numbers_as_people_write_them():
     ]
 
 
-def test_rungs():
-    assert rungs({"budget": {"epochs": 27}}) == [3, 9]
-    assert rungs({"budget": {"epochs": 27, "first_rung": 5, "reduction": 2}}) == [5, 10, 20]
-    assert rungs({"budget": {"epochs": 27, "early_stopping": "none"}}) == []
-    assert rungs({}) == []
+def test_marks():
+    assert marks({"budget": {"epochs": 27, "early_stopping": "asha"}}) == (3, 9)
+    assert marks({"budget": {"epochs": 27, "first_rung": 5, "reduction": 2, "early_stopping": "asha"}}) == (5, 10, 20)
+    assert marks({"budget": {"epochs": 27, "early_stopping": "none"}}) == ()
 
 
 def test_needs_neither_ray_nor_mlflow_nor_torch():

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from tests.tuning.played import Play
 from tune_kd import names
 from tune_kd.errors import TuneKDError
+from tune_kd.space.rules import RULES
 from tune_kd.tuning.conductor import MESSAGE, MOST_ATTEMPTS, MOST_UNSTORED, NOT_STORED, OUTCOME, Leg
 from tune_kd.tuning.ledger import best_value
 
@@ -283,7 +284,7 @@ def test_until_the_teacher_is_there_only_scratch_trials_are_trained(tmp_path: Pa
     assert play.states() == whole.states()
 
 
-@pytest.mark.parametrize("stopping", ["asha", "stop", "none"])
+@pytest.mark.parametrize("stopping", sorted(RULES))
 def test_every_way_of_stopping_ends_with_several_slots(tmp_path: Path, stopping: str) -> None:
     play = Play(tmp_path, f"budget.early_stopping={stopping}")
     play.run(slots=5)

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tuning.played import MODELS, Play
+from tests.tuning.played import MODELS, STUDY, Play
 from tune_kd import models, names
 from tune_kd.space.load import load
+from tune_kd.space.rules import RULES
+from tune_kd.space.schema import Budget
 from tune_kd.training import measures
 from tune_kd.training.costs import costs
-from tune_kd.tuning.front_ladder import FrontLadder
-from tune_kd.tuning.objectives import Point, front, ranks
+from tune_kd.tuning.fronts import Point, front, ranks
+from tune_kd.tuning.objectives import objective_of
+from tune_kd.tuning.rules.halving import Asha
 
 FRONT = ["tiny", "small", "large"]
 SETTINGS = (
@@ -46,7 +49,7 @@ def test_a_front_goes_from_cheap_to_dear_and_names_equals_once() -> None:
     assert front(points) == [1, 4]
 
 
-@pytest.mark.parametrize("stopping", ["asha", "stop", "none"])
+@pytest.mark.parametrize("stopping", sorted(RULES))
 @pytest.mark.parametrize("seed", range(3))
 def test_the_front_is_found_and_both_arms_are_retrained_along_it(tmp_path: Path, stopping: str, seed: int) -> None:
     play = Play(tmp_path, *SETTINGS, f"budget.early_stopping={stopping}", f"seed={seed}")
@@ -73,7 +76,8 @@ def test_every_model_of_the_front_has_trained_to_the_end_with_good_settings(tmp_
 
 def test_large_models_do_not_stop_small_ones() -> None:
     costs = {0: 1.0, **dict.fromkeys(range(1, 9), 9.0)}
-    ladder = FrontLadder((1, 3), 3, 9, 3, costs=costs)
+    objective = objective_of(load(STUDY, SETTINGS))
+    ladder = Asha(Budget(trials=9, epochs=3), objective, costs)
     for number in costs:
         ladder.asked(number)
         ladder.reported(number, 1, 0.2 if number == 0 else 0.5 + number / 100)

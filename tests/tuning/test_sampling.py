@@ -5,6 +5,8 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tune_kd.space.load import load
+from tune_kd.tuning.objectives import Accuracy
 from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, sampler
 
 
@@ -50,6 +52,6 @@ def test_what_got_further_is_seen_before_what_looked_better_early() -> None:
 def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:
     trials = [trial(number, number / 100) for number in range(60)]
     ours, theirs = study_of(trials), study_of(trials)
-    ours.sampler = sampler("tpe", 7, 60)
+    ours.sampler = sampler("tpe", 7, 60, Accuracy(load("study: x\n")), {})
     theirs.sampler = TPESampler(seed=7, multivariate=True, group=True, n_startup_trials=10)
     assert ours.ask({"x": FloatDistribution(0, 1)}).params == theirs.ask({"x": FloatDistribution(0, 1)}).params

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tune_kd
+from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.preparation import levels
 from tune_kd.space.load import PACKAGED, dump
@@ -52,7 +53,7 @@ def _check_paths(study: Study) -> None:
 
 def _own_modules(study: Study) -> list[Path]:
     """Files and packages below this folder that the study names a model in, as `module:function`."""
-    models = {study.teacher.model, *map(str, levels(study, "student.model"))}
+    models = {study.teacher.model, *map(str, levels(study, names.STUDENT_MODEL))}
     found = []
     for name in sorted({model.partition(":")[0].partition(".")[0] for model in models if ":" in model}):
         spec = importlib.util.find_spec(name)

@@ -34,6 +34,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.trainable.function_trainable import wrap_function
 
+from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.execution import gauge, memory
 from tune_kd.execution.machines import Nodes, Slots, Wishes, read
@@ -52,7 +53,7 @@ def fitting_shares(study: Study, prepared: Prepared, say: Callable[[str], None])
     """What each student's trainings take; refused where no machine has room for one."""
     nodes = read()
     wanted = study.resources
-    students = [str(name) for name in levels(study, "student.model")]
+    students = [str(name) for name in levels(study, names.STUDENT_MODEL)]
     if not any(node.gpus for node in nodes):
         if wanted.gpu not in ("auto", 0):
             raise InputError(

@@ -12,11 +12,10 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.registry import get_trainable_cls
 from ray.tune.search import SearchAlgorithm
 
+from tune_kd import names
 from tune_kd.execution.order import Order
 from tune_kd.execution.resources import Node, Share, Shares, room
 from tune_kd.tuning.conductor import OUTCOME, Conductor, Leg
-
-STUDENT = "student.model"
 
 PATIENCE_SECONDS = 15.0
 """Ray may have put small trainings so that a large one fits on no card, though there is room in all. It is not
@@ -177,7 +176,7 @@ class LegSearcher(SearchAlgorithm):
         # Only the suggestion says which student it is. One that needs more than there is waits here, and all others
         # behind it, so that a large one gets its turn.
         self._in_hand = leg
-        share = self._floor.place(self._shares.options(leg.entry.config[STUDENT], leg.factor))
+        share = self._floor.place(self._shares.options(leg.entry.config[names.STUDENT_MODEL], leg.factor))
         if share is None:
             return None
         self._in_hand = None

@@ -11,6 +11,7 @@ import annotated_types as bounds
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from tune_kd import names
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space import datasets
 from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
@@ -228,7 +229,7 @@ RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "data.source": (lambda text: bool(mix_parts(text)), "a source, all, or a mix such as a+b or a*0.7+b*0.3"),
     "data.root": _NAME,
     "augment.kind": _KIND,
-    "student.model": _NAME,
+    names.STUDENT_MODEL: _NAME,
     "teacher.model": _NAME,
     "teacher.augment.kind": _KIND,
     "teacher.checkpoint": (_is_checkpoint, "a file of weights or an MLflow address models:/name/version"),

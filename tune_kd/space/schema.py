@@ -1,17 +1,26 @@
 """The study file as frozen, typed objects. Each field is a key of the YAML; `SEARCHABLE` are those a trial may vary."""
 
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tune_kd.space.objectives import OBJECTIVES
+from tune_kd.space.rules import RULES
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
 ACCURACY: Final = "accuracy"
-Objective = Literal["accuracy", "size", "latency", "macs"]
-OBJECTIVES: Final = "[accuracy], [accuracy, size], [accuracy, latency] or [accuracy, macs]"
+if TYPE_CHECKING:
+    Objective = str
+    RuleName = str
+else:
+    Objective = Literal[tuple(OBJECTIVES)]
+    RuleName = Literal[tuple(RULES)]
+ALLOWED_OBJECTIVES: Final = "[accuracy], [accuracy, size], [accuracy, latency] or [accuracy, macs]"
 
 
 class Section(BaseModel):
@@ -124,8 +133,13 @@ class Budget(Section):
     complete: Positive | None = None
     repeats: Positive = 5
     seconds: Annotated[float, Field(gt=0)] | None = None
-    early_stopping: Literal["asha", "stop", "none"] = "asha"
+    early_stopping: RuleName = "asha"
     sampler: Literal["tpe", "random"] = "tpe"
+
+    @property
+    def first(self) -> int:
+        """The epoch at which trials are first compared; a ninth of the epochs, since earlier ranks mislead."""
+        return self.first_rung or math.ceil(self.epochs / 9)
 
 
 class Resources(Section):

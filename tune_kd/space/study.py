@@ -104,28 +104,12 @@ class Study(Section):
     search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
     first: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(read_first)] = ()
     control: bool = True
-    objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.OBJECTIVES)] = (schema.ACCURACY,)
+    objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.ALLOWED_OBJECTIVES)] = (
+        schema.ACCURACY,
+    )
     budget: schema.Budget = schema.Budget()
     resources: schema.Resources = schema.Resources()
     published: tuple[schema.Published, ...] = ()
-
-    @property
-    def first_rung(self) -> int:
-        """The epoch at which trials are first compared; a ninth of the epochs, since earlier ranks mislead."""
-        return self.budget.first_rung or math.ceil(self.budget.epochs / 9)
-
-    def complete(self) -> int:
-        """Trials that train to the end at least: a ninth, no fewer than 3, and one for each model of a front."""
-        least = max(3, math.ceil(self.budget.trials / 9), len(front_models(self)))
-        return self.budget.complete or min(self.budget.trials, least)
-
-    def rungs(self) -> tuple[int, ...]:
-        """The epochs at which trials are compared; the last is the end of training."""
-        early, epoch = [], self.first_rung
-        while epoch < self.budget.epochs and self.budget.early_stopping != "none":
-            early.append(epoch)
-            epoch *= self.budget.reduction
-        return (*early, self.budget.epochs)
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -200,7 +184,7 @@ def _check_published(study: Study) -> Iterator[Problem]:
 def _check_objectives(study: Study) -> Iterator[Problem]:
     named = study.objectives
     if len(set(named)) != len(named) or named[:1] != (schema.ACCURACY,) or len(named) > 2:
-        yield Problem("objectives", f"not allowed. Allowed: {schema.OBJECTIVES}.", named)
+        yield Problem("objectives", f"not allowed. Allowed: {schema.ALLOWED_OBJECTIVES}.", named)
     elif len(named) == 2:
         models, cost = front_models(study), named[1]
         if len(models) < 2:
@@ -253,7 +237,7 @@ def cells(study: Study) -> tuple[dict[str, Any], ...]:
 
 def front_models(study: Study) -> tuple[str, ...]:
     """The student models of which a search with two objectives makes a front; none where it has one objective."""
-    domain = study.search.get("student.model")
+    domain = study.search.get(names.STUDENT_MODEL)
     if len(study.objectives) < 2 or not isinstance(domain, Choice):
         return ()
     # Where its `when` does not hold, the model is the one of its section.

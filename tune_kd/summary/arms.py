@@ -35,7 +35,9 @@ EFFICIENCY: Final = "efficiency"
 def share_latencies(finals: pd.DataFrame) -> pd.DataFrame:
     """One latency for one architecture: what differs between its copies is the machine's noise, not the model."""
     measured = [key for key in LATENCIES if key in finals]
-    same = [key for key in (names.PARAMETERS, names.MACS, f"{names.CONFIG_PREFIX}student.model") if key in finals]
+    same = [
+        key for key in (names.PARAMETERS, names.MACS, f"{names.CONFIG_PREFIX}{names.STUDENT_MODEL}") if key in finals
+    ]
     if finals.empty or not measured or not same:
         return finals
     groups = finals.groupby(same, dropna=False)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from tune_kd import names
 from tune_kd.names import CELL_PREFIX, CONFIG_PREFIX, DISTILLED, SCRATCH
 
 Cell = dict[str, Any]
@@ -20,7 +21,7 @@ NAMES: Final = {
     "data.source": "source",
     "data.size": "images",
     "data.weight": "share of the first source",
-    "student.model": "student",
+    names.STUDENT_MODEL: "student",
     "kd.alpha": "α",  # noqa: RUF001
     "kd.temperature": "T",
     "kd.method": "method",
@@ -72,7 +73,7 @@ def name(key: str) -> str:
 def level(key: str, value: Any) -> str:
     """One level of a condition, readable on its own."""
     shown = text(value)
-    if key in ("data.source", "student.model"):
+    if key in ("data.source", names.STUDENT_MODEL):
         return shown
     if key == "data.size":
         return f"{shown} images"

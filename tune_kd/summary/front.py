@@ -1,21 +1,15 @@
 """Fronts: which models are worth having, and the verdict of a search that asked for several instead of one winner."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from tune_kd import names
-
-MODEL: Final = "student.model"
+from tune_kd.tuning.fronts import front
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Places of the (cost, accuracy) points that no other beats in both, cheapest first."""
-    order = sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1]))
-    front: list[int] = []
-    for place in order:
-        if not front or points[place][1] > points[front[-1]][1]:
-            front.append(place)
-    return front
+    return front(dict(enumerate(points)))
 
 
 def by_point(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -28,7 +22,11 @@ def by_point(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _points(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     points = cell.get("front")
-    return [point | {"cell": cell["cell"] | {MODEL: point["model"]}} for point in points] if points else [cell]
+    return (
+        [point | {"cell": cell["cell"] | {names.STUDENT_MODEL: point["model"]}} for point in points]
+        if points
+        else [cell]
+    )
 
 
 def cost_of(verdict: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tune_kd import names
 from tune_kd.names import COMPLETE, CONFIG_PREFIX, COST, DISTILLED, FAIL, PRUNED, SCRATCH, TEST_ACCURACY, VAL_ACCURACY
 from tune_kd.summary import arms, cells, front, published, statistics
 from tune_kd.summary.statistics import Gain
@@ -75,12 +76,12 @@ def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: f
     tested = cells.rows(finals, cell, DISTILLED)
     if tested.empty:
         tested = cells.rows(finals, cell, SCRATCH)
-    column = CONFIG_PREFIX + front.MODEL
+    column = CONFIG_PREFIX + names.STUDENT_MODEL
     # A scratch arm that serves several cells has models that only another cell's distilled arm asked for.
     models = dict.fromkeys(tested[column]) if column in tested else {}
     points = []
     for model in models:
-        at = cell | {front.MODEL: model}
+        at = cell | {names.STUDENT_MODEL: model}
         cost = statistics.finite(tested[tested[column] == model].iloc[0].get(COST))
         point = _compare(at, trials, finals, step, control) | {"model": str(model), COST: cost}
         points.append({key: point[key] for key in ("model", COST, *cells.ARMS, "gain", "word")})

@@ -17,10 +17,9 @@ from tune_kd.errors import TuneKDError
 from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import front_models
 from tune_kd.tuning.callbacks import Audience
-from tune_kd.tuning.ladder import GoOn, Ladder
 from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.rules import GoOn, Rule
 
 MOST_ATTEMPTS = 3
 """A training whose process dies this often without a report between is given up."""
@@ -72,7 +71,7 @@ class Conductor:
         self._audience = audience
         self._clock = clock
         self._taught = taught
-        self._ladders: dict[int, Ladder] = {arm.number: ledger.ladder(arm) for arm in plan.arms}
+        self._rules: dict[int, Rule] = {arm.number: ledger.rule(arm) for arm in plan.arms}
         self._begun = clock()
         self._spent = self._noted = ledger.spent
         self._deadline = self._begun - self._spent + (plan.study.budget.seconds or math.inf)
@@ -103,11 +102,11 @@ class Conductor:
     def _not_begun(self, arm: Arm) -> int:
         if arm.number in self._finals:
             return len(self._finals[arm.number])
-        ladder = self._ladders[arm.number]
-        if ladder.closing or not self._may_train(arm):
+        rule = self._rules[arm.number]
+        if rule.closing or not self._may_train(arm):
             return 0
         # One that goes on may let others go on after it, but not before.
-        return max(ladder.trials - len(ladder.epochs), int(isinstance(ladder.next(), GoOn)))
+        return max(rule.trials - len(rule.epochs), int(isinstance(rule.next(), GoOn)))
 
     def _may_train(self, arm: Arm) -> bool:
         return self._taught() or arm.name == names.SCRATCH
@@ -117,17 +116,17 @@ class Conductor:
     def next(self) -> Leg | Literal["wait", "done"]:
         """The leg for the next free slot: a promotion before a new trial, then finals of arms that are done."""
         if self._clock() > self._deadline:
-            for ladder in self._ladders.values():
-                ladder.closing = True
+            for rule in self._rules.values():
+                rule.closing = True
         arms = [arm for arm in self._plan.arms if self._may_train(arm)]
-        steps = {arm.number: self._ladders[arm.number].next() for arm in arms}
+        steps = {arm.number: self._rules[arm.number].next() for arm in arms}
         onward = {number: step for number, step in steps.items() if isinstance(step, GoOn)}
         if onward:
             number = max(onward, key=lambda number: (onward[number].rung, -number))
             return self._go_on(self._plan.arms[number], onward[number])
         fresh = [arm for arm in arms if steps[arm.number] == "new"]
         if fresh:
-            return self._new(min(fresh, key=lambda arm: (len(self._ladders[arm.number].epochs), arm.number)))
+            return self._new(min(fresh, key=lambda arm: (len(self._rules[arm.number].epochs), arm.number)))
         # Every final is compared with the teacher.
         for arm in arms if self._taught() else ():
             if steps[arm.number] == "done" and self._front_known(arm, steps):
@@ -138,25 +137,26 @@ class Conductor:
 
     def _front_known(self, arm: Arm, steps: Mapping[int, object]) -> bool:
         """With two objectives the finals of an arm depend on its rivals' fronts, which must be done as well."""
-        front = front_models(self._plan.study)
-        return not front or all(steps.get(rival.number) == "done" for rival in self._plan.rivals(arm))
+        if not self._ledger.objective.rivals_first():
+            return True
+        return all(steps.get(rival.number) == "done" for rival in self._plan.rivals(arm))
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
-        reported = self._ladders[arm.number].epochs[step.number]
+        reported = self._rules[arm.number].epochs[step.number]
         return self._start(Leg(self._trials[arm.number, step.number], step.until, reported, self._deadline))
 
     def _new(self, arm: Arm) -> Leg:
         entry = self._ledger.ask(arm)
         self._trials[arm.number, entry.number] = entry
-        ladder = self._ladders[arm.number]
-        ladder.asked(entry.number)
-        return self._start(Leg(entry, ladder.rungs[0], 0, self._deadline))
+        rule = self._rules[arm.number]
+        rule.asked(entry.number, entry.config)
+        return self._start(Leg(entry, rule.begin, 0, self._deadline))
 
     def _start(self, leg: Leg) -> Leg:
         leg = replace(leg, factor=self._ledger.record(leg.entry).user_attrs.get(FACTOR, 1))
         self._live[leg.entry.id] = leg
         if not leg.entry.final:
-            self._ladders[leg.entry.arm.number].live.add(leg.entry.number)
+            self._rules[leg.entry.arm.number].live.add(leg.entry.number)
         self._seconds[leg.entry.id] = self._ledger.record(leg.entry).user_attrs.get(SECONDS, 0.0)
         self._audience.started(leg.entry)
         return leg
@@ -192,7 +192,7 @@ class Conductor:
         self._seconds[leg.entry.id] += metrics[names.SECONDS]
         self._unstored.pop(leg.entry.id, None)
         if not leg.entry.final:
-            self._ladders[leg.entry.arm.number].reported(leg.entry.number, epoch, value)
+            self._rules[leg.entry.arm.number].reported(leg.entry.number, epoch, value)
         self._audience.reported(leg.entry, metrics)
 
     def ended(self, leg: Leg, results: Mapping[str, Any]) -> None:
@@ -249,7 +249,7 @@ class Conductor:
         entry = leg.entry
         del self._live[entry.id]
         if not entry.final:
-            self._ladders[entry.arm.number].live.discard(entry.number)
+            self._rules[entry.arm.number].live.discard(entry.number)
         self._ledger.note(entry, SECONDS, self._seconds.pop(entry.id))
         self._note_time()
         self._audience.paused(entry)
@@ -271,20 +271,20 @@ class Conductor:
 
     def _at_rung(self, entry: Entry) -> None:
         """What becomes of a trial that has reported a rung's epoch, even if its process never said more."""
-        ladder = self._ladders[entry.arm.number]
-        epoch = ladder.epochs[entry.number]
-        if epoch == ladder.rungs[-1]:
-            self._finish(entry, names.COMPLETE, value=ladder.best[entry.number])
-        elif epoch in ladder.rungs and ladder.stops(entry.number):
+        rule = self._rules[entry.arm.number]
+        epoch = rule.epochs[entry.number]
+        if epoch == rule.last:
+            self._finish(entry, names.COMPLETE, value=rule.best[entry.number])
+        elif rule.stops(entry.number):
             self._finish(entry, names.PRUNED, f"not among the best at epoch {epoch}")
 
     def _settle(self, arm: Arm) -> None:
         """An arm is done: what still waits at a rung was not good enough."""
-        ladder = self._ladders[arm.number]
-        reason = "the time was up" if ladder.closing else "not among the best at epoch {epoch}"
-        for number in list(ladder.waiting):
+        rule = self._rules[arm.number]
+        reason = "the time was up" if rule.closing else "not among the best at epoch {epoch}"
+        for number in list(rule.waiting):
             entry = self._trials[arm.number, number]
-            self._finish(entry, names.PRUNED, reason.format(epoch=ladder.epochs[number]))
+            self._finish(entry, names.PRUNED, reason.format(epoch=rule.epochs[number]))
 
     def _finish(
         self,
@@ -296,7 +296,7 @@ class Conductor:
     ) -> None:
         self._ledger.finish(entry, state, reason, value)
         if not entry.final:
-            self._ladders[entry.arm.number].finished(entry.number)
+            self._rules[entry.arm.number].finished(entry.number)
             del self._trials[entry.arm.number, entry.number]
         record = self._ledger.record(entry)
         best = {names.BEST_VAL_ACCURACY: best_value(record)} if record.intermediate_values else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from tune_kd import names
@@ -22,18 +22,17 @@ from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.seeds import derive
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import Study, front_models, grid_points, searched_keys, suggest
+from tune_kd.space.study import Study, grid_points, searched_keys, suggest
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
-from tune_kd.tuning.front_ladder import FrontLadder
-from tune_kd.tuning.ladder import Ladder
 from tune_kd.tuning.ledger_file import LedgerFile
-from tune_kd.tuning.objectives import front
-from tune_kd.tuning.sampling import front_sampler, sampler
+from tune_kd.tuning.objectives import Best, objective_of
+from tune_kd.tuning.rules import Rule, rule_named
+from tune_kd.tuning.sampling import sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
-COSTS, MODEL, EPOCHS = "costs", "student.model", "epochs"
+COSTS, EPOCHS = "costs", "epochs"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Entry:
     id: int
     arm: Arm
     number: int
-    """Its number in its own Optuna study, which is what the ladder counts by."""
+    """Its number in its own Optuna study, which is what the rule counts by."""
     serial: int
     """Its number in the whole search, which is what people see."""
     config: TrialConfig
@@ -67,12 +66,14 @@ class Entry:
 
 
 class Ledger:
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path | None, plan: Plan) -> None:
+        """Without a path it is kept nowhere: for a search that is only played."""
         name = plan.study.study
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._file = LedgerFile(path)
-        self._storage = JournalStorage(self._file)
+        self._file = LedgerFile(path) if path else None
+        self._storage: BaseStorage = JournalStorage(self._file) if self._file else InMemoryStorage()
         self._plan = plan
+        self.objective = objective_of(plan.study)
         self._known = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
         self._arms = [self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms]
         self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
@@ -82,7 +83,8 @@ class Ledger:
         self._asked = [sum(1 for _ in self.entries(arm)) for arm in plan.arms]
         self._prices: dict[str, float] = dict(self._finals.user_attrs.get(COSTS, {}))
         self._costs: list[dict[int, float]] = [
-            {entry.number: self.cost(entry.config[MODEL]) or 0.0 for entry, _ in self.entries(arm)} for arm in plan.arms
+            {entry.number: self.cost(entry.config[names.STUDENT_MODEL]) or 0.0 for entry, _ in self.entries(arm)}
+            for arm in plan.arms
         ]
 
     def _open(self, name: str, attributes: Mapping[str, Any]) -> optuna.Study:
@@ -115,8 +117,8 @@ class Ledger:
             # Published settings that differ only in how they distil are one setting to the scratch arm.
             if point and point not in points:
                 points.append(dict(point))
-        tried = {point.get(MODEL) for point in points[: own.budget.trials]}
-        points += [{MODEL: model} for model in front_models(own) if model not in tried]
+        tried = {point.get(names.STUDENT_MODEL) for point in points[: own.budget.trials]}
+        points += [{names.STUDENT_MODEL: model} for model in self.objective.models if model not in tried]
         known = sum(INSTEAD_OF not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
         for point in points[known : own.budget.trials]:
             study.enqueue_trial(point)
@@ -163,13 +165,11 @@ class Ledger:
         budget = self._plan.study.budget
         # Of the arm and of the trial's place in it alone: what other arms do meanwhile must not show in the results.
         seed = derive(self._plan.study.seed, arm.key, self._asked[arm.number]) % 2**31
-        models = front_models(self._plan.study)
         costs = self._costs[arm.number]
-        asked = (budget.sampler, seed, budget.trials)
-        study.sampler = front_sampler(*asked, costs, len(models)) if models else sampler(*asked)
+        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs)
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
-        costs[trial.number] = self.cost(config[MODEL]) or 0.0
+        costs[trial.number] = self.cost(config[names.STUDENT_MODEL]) or 0.0
         trial.set_user_attr(NUMBER, sum(self._asked))
         trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
@@ -200,7 +200,8 @@ class Ledger:
         self._storage.set_trial_state_values(entry.id, TrialState[state], values)
 
     def sync(self) -> None:
-        self._file.sync()
+        if self._file:
+            self._file.sync()
 
     # Reading back.
 
@@ -232,19 +233,17 @@ class Ledger:
             if CONFIG in trial.user_attrs:
                 yield self._final(trial), trial
 
-    def ladder(self, arm: Arm) -> Ladder:
+    def rule(self, arm: Arm) -> Rule:
         """Where the arm stands, rebuilt from its reports in the order in which they can have come."""
-        study = self._plan.study
-        budget = study.budget
-        known = (study.rungs(), budget.reduction, budget.trials, study.complete(), budget.early_stopping == "stop")
-        ladder = FrontLadder(*known, costs=self._costs[arm.number]) if front_models(study) else Ladder(*known)
+        budget = self._plan.study.budget
+        rule = rule_named(budget.early_stopping)(budget, self.objective, self._costs[arm.number])
         for entry, trial in self.entries(arm):
-            ladder.asked(entry.number)
+            rule.asked(entry.number, entry.config)
             for epoch, value in sorted(trial.intermediate_values.items()):
-                ladder.reported(entry.number, epoch, value)
+                rule.reported(entry.number, epoch, value)
             if trial.state.is_finished():
-                ladder.finished(entry.number)
-        return ladder
+                rule.finished(entry.number)
+        return rule
 
     def best(self, arm: Arm, model: str | None = None) -> tuple[Entry, FrozenTrial] | None:
         """The configuration that trained furthest, of those the best on validation images; of one model, if named."""
@@ -252,30 +251,23 @@ class Ledger:
         usable = [
             (entry, trial)
             for entry, trial in reported
-            if trial.state != TrialState.FAIL and model in (None, entry.config[MODEL])
+            if trial.state != TrialState.FAIL and model in (None, entry.config[names.STUDENT_MODEL])
         ]
         if not usable:
             return None
         return max(usable, key=lambda pair: (max(pair[1].intermediate_values), best_value(pair[1]), -pair[0].number))
 
     def chosen(self, arm: Arm) -> list[TrialConfig]:
-        """The configurations that go to the finals: the best one, or with two objectives one for each front model.
+        """The configurations that go to the finals: the best one, or with two objectives one for each front model."""
+        rivals = [self._best_of(rival) for rival in self._plan.rivals(arm)]
+        return [entry.config for entry in self.objective.finalists(self._best_of(arm), rivals, self._prices)]
 
-        Those of its rivals' fronts too: a gain needs both arms at the same model.
-        """
-        if not front_models(self._plan.study):
-            best = self.best(arm)
-            return [best[0].config] if best else []
-        wanted = dict.fromkeys(model for one in (arm, *self._plan.rivals(arm)) for model in self._front(one))
-        found = [self.best(arm, model) for model in wanted]
-        return [best[0].config for best in found if best]
+    def _best_of(self, arm: Arm) -> Best[Entry]:
+        def best(model: str | None) -> tuple[Entry, float] | None:
+            found = self.best(arm, model)
+            return (found[0], best_value(found[1])) if found else None
 
-    def _front(self, arm: Arm) -> list[str]:
-        """The models that no other beats in cost and accuracy, each at its best configuration, cheapest first."""
-        models = front_models(self._plan.study)
-        best = {place: self.best(arm, model) for place, model in enumerate(models)}
-        points = {place: (self.cost(models[place]) or 0.0, best_value(pair[1])) for place, pair in best.items() if pair}
-        return [models[place] for place in front(points)]
+        return best
 
     def hopeless(self) -> Counter[tuple[str, str]]:
         """Arms of which every trial failed, and how often for which reason."""

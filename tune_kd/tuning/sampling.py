@@ -1,7 +1,6 @@
 """What Optuna's sampler sees of an arm, and a sampler whose every answer depends on (seed, trial number) alone."""
 
 import copy
-import math
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import partial
@@ -14,7 +13,8 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from tune_kd.tuning.objectives import ranks
+from tune_kd.tuning.fronts import Point
+from tune_kd.tuning.objectives import Objective
 
 MOST_SEEN, LATEST_SEEN = 300, 250
 
@@ -76,24 +76,29 @@ def _half_asked(trial: FrozenTrial) -> bool:
 
 
 class AsFront(AsRanked):
-    """The arm of a search with two objectives, as a study with one: the value is accuracy less the rank of its front.
+    """The arm of a search with two objectives, as a study with one, whose value the objective says.
 
-    TPE needs no more of a value than which trials are the good ones. Ordered like this they are those of the first
-    front, then of the second, and so on, which is how multi-objective TPE divides them (Ozaki et al., 2020); within a
-    front the more accurate comes first. Optuna's own multi-objective studies know no intermediate values, which
-    the ledger and the ladder live by. A trial counts by its accuracy so far: what waits at an early rung is ranked
-    below where it belongs until it is promoted, as it is with one objective.
+    Optuna's own multi-objective studies know no intermediate values, which the ledger and the rules live by. A trial
+    counts by its accuracy so far: what waits at an early rung is ranked below where it belongs until it is promoted, as
+    it is with one objective.
     """
 
-    def __init__(self, name: str, storage: BaseStorage, costs: Mapping[int, float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: BaseStorage,
+        costs: Mapping[int, float],
+        values: Callable[[Mapping[int, Point]], Mapping[int, float]],
+    ) -> None:
         super().__init__(name, storage)
         self._costs = costs
+        self._values = values
 
     def _all(self) -> list[FrozenTrial]:
         trials = super()._all()
         told = [trial for trial in trials if trial.state.is_finished() and trial.intermediate_values]
         points = {trial.number: (self._costs[trial.number], max(trial.intermediate_values.values())) for trial in told}
-        values = {number: points[number][1] - rank for number, rank in ranks(points).items()}
+        values = self._values(points)
         return [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
 
 
@@ -130,23 +135,15 @@ class RankingSampler(BaseSampler):
         return self._base.sample_independent(self._ranked(study), trial, param_name, param_distribution)
 
 
-def front_sampler(kind: str, seed: int, trials: int, costs: Mapping[int, float], models: int) -> BaseSampler:
-    """The same for a search with two objectives; `costs` by trial number. See `AsFront`."""
+def sampler(kind: str, seed: int, trials: int, objective: Objective, costs: Mapping[int, float]) -> BaseSampler:
+    """A new sampler per question, so that a resumed search is asked and answers as one that never stopped.
+
+    `costs` has what each trial's model costs, by the trial's number, where there are two objectives.
+    """
     if kind == "random":
         return RandomSampler(seed=seed)
-
-    def good(count: int) -> int:
-        """How many trials TPE takes for good ones: its usual tenth, but never fewer than a whole front can have."""
-        return max(min(math.ceil(0.1 * count), 25), min(models, count // 2))
-
-    return RankingSampler(_tpe(seed, trials, gamma=good), partial(AsFront, costs=costs))
-
-
-def sampler(kind: str, seed: int, trials: int) -> BaseSampler:
-    """A new sampler per question, so that a resumed search is asked and answers as one that never stopped."""
-    if kind == "random":
-        return RandomSampler(seed=seed)
-    return RankingSampler(_tpe(seed, trials))
+    view = partial(AsFront, costs=costs, values=objective.values) if objective.values else AsRanked
+    return RankingSampler(_tpe(seed, trials, gamma=objective.good), view)
 
 
 def _tpe(seed: int, trials: int, **settings: Any) -> TPESampler:

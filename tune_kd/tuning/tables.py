@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from tune_kd import names
 from tune_kd.plan import Plan
 from tune_kd.storage.files import replace
-from tune_kd.tuning.ledger import MODEL, RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
+from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
 
 RUN_ID = "mlflow_run_id"
 
@@ -25,7 +25,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
         {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
-        | {names.PARAMETERS: sizes[entry.config["student.model"]]}
+        | {names.PARAMETERS: sizes[entry.config[names.STUDENT_MODEL]]}
         | _cost(ledger, entry)
         | _settings(arm.cell, entry)
         for arm in plan.arms
@@ -75,7 +75,7 @@ def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[s
 
 
 def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
-    cost = ledger.cost(entry.config[MODEL])
+    cost = ledger.cost(entry.config[names.STUDENT_MODEL])
     return {} if cost is None else {names.COST: cost}
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from tune_kd.names import COMPLETE, FAIL
+from tune_kd.space.schema import Budget
 from tune_kd.summary import cells, words
 from tune_kd.summary.page import svg
 from tune_kd.summary.page.markup import Markup, el
 from tune_kd.summary.statistics import finite
 from tune_kd.summary.trials import Arm, Row, arms_of, curve_of, is_chosen, records, tip
+from tune_kd.tuning.rules import rule_named
 
 MOST_CURVES: Final = 1500
 """Curves over all panels; more would only make the page heavy."""
@@ -32,7 +34,7 @@ def curves(study: Mapping[str, Any], verdict: Mapping[str, Any], trials: pd.Data
     for one in arms_of(verdict, trials):
         groups.setdefault(cells.key_of(one[0]["cell"]), []).append(one)
     limit = max(6, MOST_CURVES // max(2 * len(groups), 1))
-    stops = rungs(study)
+    stops = marks(study)
     width = svg.panel_width(len(groups))
     drawn = [
         _panel(f"curves{place}", group, (verdict["searched"], stops), limit, width)
@@ -41,20 +43,10 @@ def curves(study: Mapping[str, Any], verdict: Mapping[str, Any], trials: pd.Data
     return [panel for panel in drawn if panel]
 
 
-def rungs(study: Mapping[str, Any]) -> list[int]:
-    """The epochs at which trials wait and are compared."""
-    budget = study.get("budget")
-    if not isinstance(budget, Mapping) or budget.get("early_stopping") == "none":
-        return []
-    epochs, factor = budget.get("epochs"), budget.get("reduction", 3)
-    if not isinstance(epochs, int) or not isinstance(factor, int) or factor < 2:
-        return []
-    rung = budget.get("first_rung") or -(-epochs // 9)
-    found = []
-    while rung < epochs:
-        found.append(rung)
-        rung *= factor
-    return found
+def marks(study: Mapping[str, Any]) -> tuple[int, ...]:
+    """The epochs at which trials are compared."""
+    budget = Budget.model_validate(study.get("budget") or {})
+    return rule_named(budget.early_stopping).marks(budget)
 
 
 def _panel(

@@ -4,26 +4,31 @@ import random
 
 import pytest
 
-from tune_kd.tuning.ladder import GoOn, Ladder
+from tune_kd.space.load import load
+from tune_kd.space.schema import Budget
+from tune_kd.tuning.objectives import Accuracy, objective_of
+from tune_kd.tuning.rules import rule_named
+from tune_kd.tuning.rules.halving import Asha, Halving, Stop
+from tune_kd.tuning.rules.rule import GoOn
 
 RUNGS = (3, 9, 27)
 
 
-def ladder(trials: int = 9, complete: int = 1, stop_only: bool = False) -> Ladder:
-    return Ladder(RUNGS, 3, trials, complete, stop_only)
+def ladder(trials: int = 9, complete: int = 1, kind: type[Halving] = Asha) -> Halving:
+    return kind(Budget(trials=trials, epochs=27, complete=complete), Accuracy(load("study: x\n")))
 
 
-def train(rungs: Ladder, number: int, until: int, value: float) -> None:
+def train(rungs: Halving, number: int, until: int, value: float) -> None:
     for epoch in range(rungs.epochs[number] + 1, until + 1):
         rungs.reported(number, epoch, value)
 
 
-def begin(rungs: Ladder, number: int, value: float) -> None:
+def begin(rungs: Halving, number: int, value: float) -> None:
     rungs.asked(number)
     train(rungs, number, RUNGS[0], value)
 
 
-def play(rungs: Ladder, quality: list[float]) -> list[int]:
+def play(rungs: Halving, quality: list[float]) -> list[int]:
     """Runs one trial at a time until the ladder is done; the trials in the order they were taken up."""
     order = []
     while (step := rungs.next()) not in ("wait", "done"):
@@ -122,7 +127,7 @@ def test_values_are_best_so_far() -> None:
 
 
 def test_stop_only_ends_a_trial_for_good_and_promotes_at_once() -> None:
-    rungs = ladder(stop_only=True)
+    rungs = ladder(kind=Stop)
     begin(rungs, 0, 0.5)
     assert not rungs.stops(0)
     assert rungs.next() == GoOn(0, 9, 1)
@@ -156,3 +161,33 @@ def test_a_ladder_rebuilt_from_its_reports_is_the_same() -> None:
         for epoch in range(1, epochs + 1):
             again.reported(number, epoch, quality[number])
     assert play(first, quality) == play(again, quality)
+
+
+def marks(budget: str) -> tuple[int, ...]:
+    found = load(f"study: x\nbudget: {budget}\n").budget
+    return (*rule_named(found.early_stopping).marks(found), found.epochs)
+
+
+@pytest.mark.parametrize(
+    ("budget", "rungs"),
+    [
+        ("{epochs: 27, early_stopping: asha}", (3, 9, 27)),
+        ("{epochs: 28, early_stopping: asha}", (4, 12, 28)),
+        ("{epochs: 1}", (1,)),
+        ("{epochs: 5, early_stopping: asha}", (1, 3, 5)),
+        ("{epochs: 20, first_rung: 2, reduction: 2, early_stopping: asha}", (2, 4, 8, 16, 20)),
+        ("{epochs: 9, first_rung: 9}", (9,)),
+        ("{epochs: 27, early_stopping: none}", (27,)),
+        ("{epochs: 27, early_stopping: stop}", (3, 9, 27)),
+    ],
+)
+def test_rungs(budget: str, rungs: tuple[int, ...]) -> None:
+    assert marks(budget) == rungs
+
+
+@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (3, 3), (18, 3), (28, 4), (90, 10)])
+def test_a_ninth_of_the_trials_is_trained_to_the_end(trials: int, least: int) -> None:
+    study = load("study: x\n", [f"budget.trials={trials}"])
+    assert objective_of(study).complete(study.budget) == least
+    study = load("study: x\n", [f"budget.trials={trials}", "budget.complete=1"])
+    assert objective_of(study).complete(study.budget) == 1
