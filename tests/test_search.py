@@ -29,6 +29,8 @@ search:
   train.lr: {loguniform: [0.001, 0.05]}
 first: [{kd.alpha: 0.9, train.lr: 0.01}]
 budget: {trials: 3, epochs: 4, first_rung: 1, complete: 1, repeats: 2}
+# What `auto` decides depends on what else the machine does meanwhile.
+precision: fp32
 # One at a time on the two processors of the tests' Ray, so that everything must be the same twice.
 resources: {cpu: 2}
 """
@@ -191,12 +193,14 @@ def test_the_champion_can_teach_the_next_search(ran: Ran, ray_address: str) -> N
     taught = search(
         ran.folder.parent.parent, ray_address, "tiny.yaml", "--name", "taught", "--quiet",
         "--set", "teacher={model: digits_student_tiny, checkpoint: 'models:/tiny@champion'}",
-        "--set", "budget={trials: 1, epochs: 1, repeats: 1}",
+        "--set", "budget={trials: 1, epochs: 1, repeats: 1}", "--set", "precision=auto",
     )  # fmt: skip
     assert taught.code == 0, taught.output
     verdict = json.loads((ran.folder.parent / "taught" / names.VERDICT_FILE).read_text())
     model = json.loads((ran.folder / names.MODEL_DIR / "model.json").read_text())
     assert verdict["teacher"][names.TEST_ACCURACY] == pytest.approx(model["test_accuracy"])
+    decided = verdict["facts"]["precision"]["decided"]
+    assert {"training.digits_student_tiny", "running.digits_student_tiny"} == set(decided)
 
 
 def test_a_folder_with_a_search_is_refused_with_the_commands_that_would_be_right(ran: Ran, ray_address: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import audited
+from tests.patience import PATIENCE
 from tune_kd import names
 
 STUDY = """
@@ -33,14 +34,14 @@ budget: {trials: 6, epochs: 6, first_rung: 1, complete: 2, repeats: 2}
 resources: {cpu: 2}
 """
 QUICK = ("budget.trials=3", "budget.epochs=4", "budget.complete=1")
-SEARCH_SECONDS = 240.0
+SEARCH_SECONDS = PATIENCE
 
 
 class Failed(AssertionError):
     """Something that must not happen has happened."""
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -1,5 +1,6 @@
 """Ray clusters that a search cannot join."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -44,12 +45,10 @@ def test_a_ray_of_another_version_is_a_mistake_of_the_user(older_ray: str, tmp_p
 
 def test_tune_does_not_break_where_only_the_teacher_is_made() -> None:
     """After a minute without any trial Tune would name the first of them, of which there is none."""
-    code = """
-import tune_kd.execution.runner
-from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager as Manager
-manager = Manager()
-manager.on_no_available_trials([])
-manager._no_running_trials_since = -10_000_000.0
-manager.on_no_available_trials([])
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+    importlib.import_module("tune_kd.execution.runner")
+    from ray.tune.execution.insufficient_resources_manager import _InsufficientResourcesManager as Manager
+
+    manager = Manager()
+    manager.on_no_available_trials([])
+    manager._no_running_trials_since = -10_000_000.0
+    manager.on_no_available_trials([])

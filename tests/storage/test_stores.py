@@ -18,8 +18,9 @@ import pytest
 
 from tests.patience import PATIENCE, wait_for
 from tests.test_search import STUDY, Ran, check_same, command
-from tune_kd import names
+from tune_kd import names, plan, results
 from tune_kd.errors import InputError, StorageError, TuneKDError
+from tune_kd.space.load import load
 from tune_kd.storage import mirror
 from tune_kd.storage.mirror import Mirror, chosen, fetch, remember
 from tune_kd.storage.stores import MARK, Storage, _see
@@ -290,18 +291,23 @@ def test_the_copy_follows_the_ledger_and_stops_when_another_machine_goes_on(
     assert storage.read(names.LEDGER_FILE) == b"theirs"
 
 
-def test_machines_that_share_no_folder_agree_on_the_first_decision(server: Server, ray_address: str) -> None:
+def test_machines_that_share_no_folder_agree_on_the_first_decision(
+    server: Server, ray_address: str, tmp_path: Path
+) -> None:
     import ray
 
     from tune_kd.execution.agreement import Agreement
 
-    storage, file = Storage.at(server.address, "agreed"), Path("training.small.precision.json")
+    storage, model = Storage.at(server.address, "agreed"), "digits_student_tiny"
+    file = Path(f"training.{model}{names.PRECISION_SUFFIX}")
     decide: Any = ray.remote(num_cpus=0)(lambda agree, number: agree(file, lambda: {"precision": number}))
     agree = Agreement(storage)
     found = ray.get([decide.remote(agree, number) for number in range(4)])
     assert all(each == found[0] for each in found)
     # So does a search that goes on, with a register of its own.
     assert Agreement(storage)(file, lambda: {"precision": "another"}) == found[0]
+    # And so does its record.
+    assert results.decided(plan.make(load(STUDY)), storage, tmp_path) == {f"training.{model}": found[0]}
 
 
 # Whole searches.
