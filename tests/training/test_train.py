@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tune_kd import names
-from tune_kd.data.views import Views
+from tune_kd.data.views import Program, Views
 from tune_kd.seeds import derive
 from tune_kd.space.load import load
 from tune_kd.space.schema import Train
@@ -76,6 +76,31 @@ def test_the_same_trial_twice_gives_the_same_numbers(data: Images, teacher: Teac
     assert curve(settings, data, tmp_path / "b.pt", again) == first
     assert again.images_run == 0
     assert curve(settings, data, tmp_path / "c.pt", guide(teacher, data, settings, "twice"), seed=2) != first
+
+
+def test_trainings_of_one_program_need_the_teacher_once(data: Images, teacher: Teacher, tmp_path: Path) -> None:
+    """Whatever their seeds, batch sizes and numbers of images are."""
+    views = Views.of(study().augment, 0)
+    guided = guide(teacher, data, study(), "shared")
+
+    def run(name: str, *settings: str, seed: int, images: int = 300, order: int | None = None) -> list[float]:
+        own = Job(study(*settings), torch.arange(images), torch.arange(300, 450), seed, 4, program=Program(0, order))
+        rows: list[dict[str, float]] = []
+        train(own, data, guided, rows.append, tmp_path / f"{name}.pt")
+        return [row[names.VAL_LOSS] for row in rows]
+
+    first = run("first", seed=1)
+    every = torch.arange(300)
+    shown = torch.stack([Program(0).draw(views, every, torch.full((300,), turn), 6) for turn in range(4)])
+    once = sum(len(torch.unique(shown[:, image])) for image in range(300))
+    assert guided.images_run == once
+    assert run("another order", seed=2) != first
+    run("larger batches", "train.batch_size=64", seed=3)
+    run("fewer images", seed=4, images=100)
+    run("shorter epochs", "train.epoch_images=200", seed=5)
+    # A final of as many epochs has its own arrangement of the same views.
+    assert run("final", "budget.epochs=4", seed=6, order=6) != run("other", "budget.epochs=4", seed=6)
+    assert guided.images_run == once
 
 
 @pytest.mark.parametrize("kind", ["none", "crop_flip", "rotation"])

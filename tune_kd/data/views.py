@@ -5,6 +5,7 @@ CIFAR's pad of 4); colour and rotation have infinitely many, so each image gets 
 the seed.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tune_kd.seeds import derive
 from tune_kd.space.schema import Augment
 
 PARTS: Final = ("none", "flip", "crop", "crop_flip", "colour", "rotation")
 MAX_DEGREES: Final = 15.0
 COLOUR_STRENGTH: Final = 0.3
+
+VERSION: Final = 2
+"""Of the pictures that the numbers stand for: a change of them must not meet logits of the pictures before."""
+
+BITS: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,7 @@ class Views:
     @property
     def key(self) -> str:
         """Names the list: two searches with the same key see the same pictures."""
-        return "-".join(f"{name}{int(value)}" for name, value in vars(self).items())
-
-    def draw(self, number: int, generator: torch.Generator) -> Tensor:
-        """A view for each of `number` images."""
-        if self.count == 1:
-            return torch.zeros(number, dtype=torch.int64)
-        return torch.randint(self.count, (number,), generator=generator)
+        return "-".join([f"v{VERSION}", *(f"{name}{int(value)}" for name, value in vars(self).items())])
 
     def render(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
         """Pictures as they are before normalisation (0…255), from uint8 images (B, C, H, W) and their numbers."""
@@ -84,11 +85,45 @@ class Views:
 
     def _chance(self, index: Tensor, view: Tensor, part: int) -> Tensor:
         """A number in [0, 1) for one property of one view of one image: a hash, so no state and no order matters."""
-        mixed = (index * 1_000_003 + view * 10_007 + part * 101 + self.seed * 7_919) & 0xFFFFFFFF
-        for factor in (0x45D9F3B, 0x119DE1F3):
-            mixed = ((mixed ^ (mixed >> 16)) * factor) & 0xFFFFFFFF
+        mixed = _mix(index * 1_000_003 + view * 10_007 + part * 101 + self.seed * 7_919)
         # 24 bits are what a float holds exactly; more would round up to 1.
-        return ((mixed ^ (mixed >> 16)) >> 8).float() / 2**24
+        return (mixed >> 8).float() / 2**24
+
+
+@dataclass(frozen=True)
+class Program:
+    """Which view of an image is shown in which pass over the images: a hash of (seed, image, pass).
+
+    All trials of a search have one program, so the teacher runs once for a pass of the search and not once for each
+    trial, and what trials are compared by is not their luck with views. With an `order` of its own a training is shown
+    what the program shows of an image in all passes, but begins with that of another pass, which the order says for
+    each image.
+    """
+
+    seed: int
+    order: int | None = None
+
+    def draw(self, views: Views, index: Tensor, turn: Tensor, turns: int) -> Tensor:
+        """For the images numbered `index`, each in pass `turn` of so many; all on the CPU."""
+        if views.count == 1:
+            return torch.zeros_like(index)
+        if self.order is not None:
+            turn = (turn + _mix(index * 0x9E3779B1 + derive(self.order, "order") % BITS)) % turns
+        return _mix(index * 0x9E3779B1 + _starts(self.seed, turns)[turn]) % views.count
+
+
+@functools.lru_cache(maxsize=8)
+def _starts(seed: int, turns: int) -> Tensor:
+    """Where the hash of each pass begins, however many there are."""
+    return torch.tensor([derive(seed, "views", turn) % BITS for turn in range(turns)])
+
+
+def _mix(number: Tensor) -> Tensor:
+    """32 bits of which each depends on all bits of the number."""
+    mixed = number & BITS
+    for factor in (0x45D9F3B, 0x119DE1F3):
+        mixed = ((mixed ^ (mixed >> 16)) * factor) & BITS
+    return mixed ^ (mixed >> 16)
 
 
 def _crop_flip(images: Tensor, pad: int, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:

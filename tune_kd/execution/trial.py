@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.data.splits import student_indices
-from tune_kd.data.views import Views
+from tune_kd.data.views import Program, Views
 from tune_kd.errors import StorageError
 from tune_kd.execution import memory
 from tune_kd.execution.order import Order
@@ -59,9 +59,12 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     study = resolve(material.study, dict(order.config))
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
+    # A final sees what all trainings see, in an order of its own: its luck differs, and the teacher need not run again.
+    program = Program(study.seed, order.seed if order.final else None)
     job = Job(
-        study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline, material.agree
-    )
+        study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline,
+        material.agree, program,
+    )  # fmt: skip
     # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, report) as (saved, told):
         guide = None

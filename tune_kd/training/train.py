@@ -1,7 +1,8 @@
 """One student, one configuration, one seed: trains epoch by epoch and reports once an epoch.
 
 Knows neither Ray nor MLflow. Every epoch's randomness comes from (seed, epoch) alone, so a training that goes on from a
-checkpoint sees the same images in the same order as one that was never interrupted.
+checkpoint sees the same images in the same order as one that was never interrupted. Their views come from a program
+that many trainings may share.
 """
 
 import functools
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd import names
-from tune_kd.data.views import Views
+from tune_kd.data.views import Program, Views
 from tune_kd.distill.logits import loss_weights
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
@@ -75,6 +76,8 @@ class Job:
     reported: int = 0
     deadline: float = math.inf
     agree: precision.Agree | None = None
+    program: Program | None = None
+    """Which views it sees; its own, by its seed, where none is given."""
 
 
 def normalise(
@@ -218,7 +221,10 @@ def _batches(
     generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
     order = epoch_order(job.train, settings.train, generator)
     views = Views.of(settings.augment, settings.seed)
-    drawn = views.draw(len(order), generator)
+    program = job.program or Program(job.seed)
+    passes = math.ceil((settings.train.epoch_images or len(job.train)) / len(job.train))
+    turn = (epoch - 1) * passes + torch.arange(len(order)) // len(job.train)
+    drawn = program.draw(views, order, turn, settings.budget.epochs * passes)
     block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.shape) * size))
     for index, view in zip(order.split(block), drawn.split(block), strict=True):
         here = index.to(device, non_blocking=True)
