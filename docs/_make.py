@@ -32,7 +32,8 @@ def study() -> str:
         "",
         "Made from the schema. A key with • may stand under `conditions` (every level is answered separately) or under "
         "`search` (Optuna chooses); the others have one value. `--set KEY=VALUE` reaches each. "
-        "[How a study is written](../how-to/write-a-study.md) explains the rest.",
+        "[How a study is written](../how-to/write-a-study.md) explains the rest; [editors](../how-to/editor.md) "
+        "complete and check these keys.",
         "",
     ]
     section = None

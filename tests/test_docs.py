@@ -13,7 +13,7 @@ import pytest
 
 from docs import _make
 from tune_kd import options
-from tune_kd.space import reference
+from tune_kd.space import editor, reference
 from tune_kd.space.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +115,16 @@ def test_every_page_is_in_the_navigation_once() -> None:
         "faq.md",
         {"More": ["new.md"]},
     ]
+
+
+def test_the_schema_that_editors_read_is_that_of_the_code() -> None:
+    assert editor.place().read_text(encoding="utf-8") == editor.text(), "run: python -m tune_kd.space.editor"
+
+
+def test_shells_complete_options() -> None:
+    shtab = pytest.importorskip("shtab", reason="completion needs `pip install shtab`")
+    for shell in ("bash", "zsh"):
+        assert "--tracking-uri" in shtab.complete(options.parser(), shell)
 
 
 @pytest.fixture(scope="module")

@@ -164,7 +164,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_template_and_study(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
-    studies = {f"tune_kd/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")}
+    studies = {f"tune_kd/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.[yj]*")}
     assert len(studies) >= 1
     pages = {
         path.relative_to(ROOT).as_posix()

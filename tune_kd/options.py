@@ -36,6 +36,8 @@ class Options:
     resume: bool = False
     quiet: bool = False
     list: bool = False
+    new: Path | None = None
+    data: Path | None = None
     submit: str | None = None
     detach: bool = False
     env: tuple[str, ...] = ()
@@ -55,6 +57,15 @@ class Options:
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
+    words: dict[str, Any] = vars(parser().parse_args(arguments))
+    words |= {key: tuple(value) for key, value in words.items() if isinstance(value, list)}
+    given = Options(**words)
+    _check(given)
+    return given
+
+
+def parser() -> argparse.ArgumentParser:
+    """Also what shells complete from, and what the reference is made of."""
     parser = argparse.ArgumentParser(
         prog="python -m tune_kd.search",
         description=DESCRIPTION,
@@ -80,12 +91,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("--list", action="store_true", help="print the studies that ship")
+    parser.add_argument("--new", type=Path, metavar="FILE",
+                        help="write a first study for the images in --data, and run nothing")  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="with --new: images in FOLDER/SOURCE/CLASS/")
     _add_cluster(parser.add_argument_group("on a cluster"))
-    words: dict[str, Any] = vars(parser.parse_args(arguments))
-    words |= {key: tuple(value) for key, value in words.items() if isinstance(value, list)}
-    given = Options(**words)
-    _check(given)
-    return given
+    return parser
 
 
 def _add_cluster(group: argparse._ArgumentGroup) -> None:
@@ -110,6 +120,8 @@ def _check(given: Options) -> None:
     for flag in ("detach", "env", "status", "logs", "stop"):
         if getattr(given, flag) and given.submit is None:
             raise InputError(f"--{flag} is about a search on a cluster: give its address with --submit ADDR.")
+    if (given.new is None) != (given.data is None):
+        raise InputError("--new FILE --data FOLDER: give both, where to write a study and where the images are.")
     if given.submit and given.address:
         raise InputError("--submit and --address: a submitted search joins the cluster it runs on. Keep --submit only.")
     if given.nodes and not given.plan:

@@ -1,6 +1,7 @@
 """python -m tune_kd.search: the command, its wiring, its exit codes. The only place of a search that prints."""
 
 import errno
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from tune_kd.errors import TuneKDError
 from tune_kd.options import Options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -50,6 +53,8 @@ def _command(given: Options) -> int:
     console = Console(highlight=False, soft_wrap=True)
     if given.list:
         return _list(console)
+    if given.new and given.data:
+        return _new(given.new, given.data, console)
     if given.submit and not given.plan:
         from tune_kd.cluster.submission import run
 
@@ -71,6 +76,16 @@ def _list(console: "Console") -> int:
 
     for name, question in shipped():
         console.print(f"[bold]{name}[/]  {escape(question)}")
+    return 0
+
+
+def _new(file: "Path", folder: "Path", console: "Console") -> int:
+    from rich.markup import escape
+
+    from tune_kd import starter
+
+    console.print(f"{escape(starter.write(file, folder))} → {escape(str(file))}")
+    console.print(f"look at it, then:  python -m tune_kd.search {escape(shlex.quote(str(file)))} --plan")
     return 0
 
 

@@ -60,11 +60,15 @@ def shipped() -> list[tuple[str, str]]:
     return [(name, str(_mapping(_read(path), str(path)).get("question", ""))) for name, path in _shipped().items()]
 
 
-def _shipped() -> dict[str, Path]:
+def studies_folder() -> Path:
     """Beside the modules once installed, beside the package in a checkout."""
     package = Path(str(importlib.resources.files("tune_kd")))
-    folder = next((each for each in (package / PACKAGED, package.parent / PACKAGED) if each.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+    places = (package / PACKAGED, package.parent / PACKAGED)
+    return next((each for each in places if each.is_dir()), places[0])
+
+
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(studies_folder().glob("*.yaml"))}
 
 
 def _find(source: str | Path) -> Path:

@@ -1,0 +1,148 @@
+"""--new: a first study, written from the images that a folder holds. It looks at names and headers only."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image, UnidentifiedImageError
+
+from tune_kd.errors import InputError
+from tune_kd.space import editor
+from tune_kd.space.load import load
+
+TEMPLATE: Final = "starter.yaml"
+LAYOUT: Final = "Put them into FOLDER/SOURCE/CLASS/, such as photos/camera/cat/1.jpg; one source is enough."
+LOOKED_AT: Final = 40
+"""Images of each source whose size is read."""
+SPARED: Final = 0.3
+"""The share of a judged source that its students have left, after test, validation and teacher images."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of classes, each with its images."""
+
+    name: str
+    classes: dict[str, list[Path]]
+
+    @property
+    def images(self) -> int:
+        return sum(map(len, self.classes.values()))
+
+    @property
+    def rarest(self) -> str:
+        return min(self.classes, key=lambda name: len(self.classes[name]))
+
+    @property
+    def fewest(self) -> int:
+        return len(self.classes[self.rarest])
+
+
+def write(file: Path, folder: Path) -> str:
+    """Writes the study; returns what was found, in a sentence."""
+    if file.exists():
+        raise InputError(f"--new {file}: it is there already, and would be lost. Give another name, or move it away.")
+    if not file.parent.is_dir():
+        raise InputError(f"--new {file}: the folder {file.parent} is not there. Make it, or give another place.")
+    sources = _sources(folder)
+    _same_classes(sources)
+    text = _text(file, folder, sources)
+    load(text)  # what is offered must be a study
+    file.write_text(text, encoding="utf-8")
+    found = ", ".join(f"{source.name} ({source.images:,} images)" for source in sources)
+    return f"{len(sources)} sources: {found}; {len(sources[0].classes)} classes"
+
+
+def _sources(folder: Path) -> list[Source]:
+    if not folder.is_dir():
+        raise InputError(f"--data {folder}: not a folder. Give the folder that holds your images.")
+    tops = _folders(folder)
+    found = [Source(top.name, {each.name: _files(each) for each in _folders(top)}) for top in tops]
+    found = [source for source in found if source.images]
+    if found:
+        return found
+    if any(_files(top) for top in tops):
+        raise InputError(
+            f"--data {folder}: its folders hold images themselves, so they are classes, and there is no source. Move "
+            f"them one deeper: mkdir {folder}/camera && mv {folder}/* {folder}/camera/ (any name), or give the folder "
+            f"above. {LAYOUT}"
+        )
+    raise InputError(f"--data {folder}: no images were found. {LAYOUT}")
+
+
+def _same_classes(sources: Sequence[Source]) -> None:
+    every = {name for source in sources for name in source.classes}
+    for source in sources:
+        if missing := sorted(every - {name for name, files in source.classes.items() if files}):
+            raise InputError(
+                f"--data: source '{source.name}' has no images of {', '.join(missing[:8])}, which another source has. "
+                "Every source needs every class: add images, or take the class, or the source, out."
+            )
+
+
+def _text(file: Path, folder: Path, sources: Sequence[Source]) -> str:
+    side = int(median([side for source in sources for side in _sides(source)] or [32]))
+    size = next((size for size in (224, 128, 96, 64, 32) if side >= 2 * size or size == 32), 32)
+    judged = max(sources, key=lambda source: source.images)
+    least = min(int(source.images * (SPARED if source is judged else 1)) for source in sources)
+    sizes = [str(_round(least // 4)), "all"] if least >= 400 else ["all"]
+    names = [source.name for source in sources]
+    mixes = [*names[:3], *([f"{names[0]}+{names[1]}"] if len(names) > 1 else [])]
+    small = size < 64
+    return _templates().get_template(TEMPLATE).render(
+        schema=f"{editor.LINE}{editor.place()}",
+        root=folder, file=file, sources=sources, classes=sorted(sources[0].classes), side=side,
+        study=_name(file), root_text=json.dumps(str(folder), ensure_ascii=False), size=size,
+        judged=f"[{json.dumps(judged.name, ensure_ascii=False)}]",
+        teacher="resnet56" if small else "torchvision.resnet18",
+        student="lightnn" if small else "torchvision.mobilenet_v3_small",
+        batch=64, epoch_images=min(4000, max(400, _round(least))),
+        mixes=json.dumps(mixes, ensure_ascii=False), sizes=f"[{', '.join(sizes)}]",
+    )  # fmt: skip
+
+
+def _templates() -> Environment:
+    here = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=here, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                       keep_trailing_newline=True)  # fmt: skip
+
+
+def _round(number: int) -> int:
+    """To one significant digit, so that a size looks like one."""
+    digit = int("1" + "0" * (len(str(number)) - 1))
+    return max(10, number // digit * digit)
+
+
+def _name(file: Path) -> str:
+    kept = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in file.stem)
+    return json.dumps(kept) if kept.isdecimal() else kept.lstrip("-") or "my_study"
+
+
+def _sides(source: Source) -> list[int]:
+    """The shorter sides of some images, evenly over the classes."""
+    files = [path for files in source.classes.values() for path in files]
+    found = []
+    for path in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
+        try:
+            with Image.open(path) as picture:
+                found.append(min(picture.size))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+            continue  # the search lists those that cannot be read
+    return found
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"--data: the folder {parent} cannot be opened: {error.strerror}.") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_file() and not entry.name.startswith("."))
