@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks import exercise
 from benchmarks.cached_step import Steps
@@ -31,7 +32,8 @@ from benchmarks.measuring import (
     report,
     require_equal,
 )
-from tune_kd.distill.logits import loss_parts
+from tune_kd.distill.distiller import Distiller, loss_parts, temperature
+from tune_kd.distill.method import Given, Seen
 from tune_kd.models import build
 from tune_kd.teacher.making import Guide
 from tune_kd.training.train import normalise
@@ -114,6 +116,12 @@ class Box:
         self.images = require_equal("images an epoch", ours=len(self._steps.chosen), torchdistill=sum(seen))
         return self.images / seconds
 
+    def _loss(self, logits: Tensor, guide: Tensor, labels: Tensor) -> Tensor:
+        settings, data = self._steps.study.kd, self._steps.data
+        given = Given(temperature(settings), self._epochs, data.classes, len(data.images), 0)
+        method = Distiller.of(settings, given)
+        return loss_parts(method, Seen(logits), Seen(guide.float()), labels, 0.0, 1).total
+
     def same_loss(self) -> dict[str, float]:
         """Both sides' loss of the same batch with the same weights."""
         box = self._make()
@@ -124,7 +132,7 @@ class Box:
             guide = Guide(self._steps.teacher, None, torch.device("cpu")).run(
                 self._steps.data.images[self._steps.chosen[:128]]
             )
-            ours = float(loss_parts(self.student(inputs), labels, guide, self._steps.study.kd, 0.0, 1).total)
+            ours = float(self._loss(self.student(inputs), guide, labels))
         if abs(ours - theirs) > PARITY * abs(theirs):
             raise UnequalWork(f"the loss of one batch is {ours} here and {theirs} in torchdistill")
         return {"ours": ours, "torchdistill": theirs}

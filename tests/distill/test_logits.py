@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tune_kd.distill.logits import dist, dkd, kd, loss_parts, loss_weights, standardize
+from tune_kd.distill import distiller
+from tune_kd.distill.distiller import Distiller, LossParts, loss_weights, temperature
+from tune_kd.distill.logits import dist, dkd, kd, standardize
+from tune_kd.distill.method import Given, Seen
 from tune_kd.space.schema import Distillation
 
 Array = npt.NDArray[np.float64]
@@ -48,6 +51,17 @@ def naive_dist(temperature: float, row_weight: float, column_weight: float) -> f
     rows = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(p_s, p_t, strict=True)])
     columns = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(p_s.T, p_t.T, strict=True)])
     return float(temperature**2 * (row_weight * rows + column_weight * columns))
+
+
+def loss_parts(
+    student: Tensor, labels: Tensor, teacher: Tensor | None, settings: Distillation, smoothing: float, epoch: int
+) -> LossParts:
+    """The loss as a training makes it, which has a method where there is a teacher and it counts."""
+    given = Given(temperature(settings), 9, student.shape[1], len(student), 0)
+    taught = teacher is not None and settings.alpha > 0
+    method = Distiller.of(settings, given) if taught else None
+    seen = None if teacher is None else Seen(teacher.float())
+    return distiller.loss_parts(method, Seen(student.float()), seen, labels, smoothing, epoch)
 
 
 def parts_of(teacher: Tensor | None = TEACHER, *, smoothing: float = 0.0, epoch: int = 1, **chosen: Any) -> Any:

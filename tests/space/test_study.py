@@ -64,7 +64,7 @@ def test_searched_keys_put_parents_first_and_scratch_has_no_distillation(study: 
 def test_suggestions_are_whole_valid_and_conditional(study: Study) -> None:
     even, plain = cells(study)[2], cells(study)[0]
     for config in ask(study, DISTILLED, even):
-        assert set(config) == SEARCHABLE
+        assert set(config) == SEARCHABLE | {"kd.target_weight", "kd.rest_weight"}
         assert config["train.nesterov"] is True
         assert config["train.batch_size"] in range(16, 129, 16)
         assert all(study.search[key].contains(config[key]) for key in ("kd.alpha", "train.lr", "data.weight"))

@@ -1,61 +1,42 @@
-"""Distillation from logits: each term as a pure function, and the loss that a trial minimises.
+"""Methods that compare logits as they are: each term as a pure function, and the method that uses it.
 
 Every function takes raw logits of shape (images, classes) and works in float32, so that mixed precision is safe.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_kd.space.schema import Distillation
+from tune_kd.distill.method import Given, Method, Seen
 
 
-@dataclass(frozen=True)
-class LossParts:
-    """The total is the two others by their `loss_weights`. Only total carries gradients; kd includes T^2."""
+class KD(Method):
+    soft = True
 
-    total: Tensor
-    ce: Tensor
-    kd: Tensor
+    def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
+        return {"kd": kd(student.logits, teacher.logits, self.temperature(epoch))}
 
 
-def loss_parts(
-    student_logits: Tensor,
-    labels: Tensor,
-    teacher_logits: Tensor | None,
-    settings: Distillation,
-    label_smoothing: float,
-    epoch: int,
-) -> LossParts:
-    """The loss of one batch in one epoch (counted from 1); without a teacher, or at alpha 0, plain cross-entropy."""
-    student = student_logits.float()
-    ce = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
-    if teacher_logits is None or settings.alpha == 0:
-        return LossParts(ce, ce.detach(), torch.zeros_like(ce))
-    weight_ce, weight_kd = loss_weights(settings, epoch, taught=True)
-    term = teacher_term(student, labels, teacher_logits.float(), settings)
-    return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach())
+class DKD(Method):
+    soft = True
+
+    def __init__(self, given: Given, target_weight: float, rest_weight: float) -> None:
+        super().__init__(given)
+        self.weights = target_weight, rest_weight
+
+    def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
+        return {"dkd": dkd(student.logits, teacher.logits, labels, self.temperature(epoch), *self.weights)}
 
 
-def loss_weights(settings: Distillation, epoch: int, taught: bool) -> tuple[float, float]:
-    """Of cross-entropy and of the teacher's term. In a warm-up only the teacher's grows, as where this was published;
-    cross-entropy keeps its own throughout."""
-    if not taught or settings.alpha == 0:
-        return 1.0, 0.0
-    ramp = min(1.0, epoch / settings.warmup_epochs) if settings.warmup_epochs else 1.0
-    return 1 - settings.alpha, settings.alpha * ramp
+class DIST(Method):
+    soft = True
 
+    def __init__(self, given: Given, row_weight: float, column_weight: float) -> None:
+        super().__init__(given)
+        self.weights = row_weight, column_weight
 
-def teacher_term(student: Tensor, labels: Tensor, teacher: Tensor, settings: Distillation) -> Tensor:
-    if settings.standardize:
-        student, teacher = standardize(student), standardize(teacher)
-    if settings.method == "dkd":
-        return dkd(student, teacher, labels, settings.temperature, settings.target_weight, settings.rest_weight)
-    if settings.method == "dist":
-        return dist(student, teacher, settings.temperature, settings.row_weight, settings.column_weight)
-    return kd(student, teacher, settings.temperature)
+    def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
+        return {"dist": dist(student.logits, teacher.logits, self.temperature(epoch), *self.weights)}
 
 
 def standardize(logits: Tensor) -> Tensor:

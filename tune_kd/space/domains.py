@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 
 from tune_kd.errors import did_you_mean
+from tune_kd.space import methods
 from tune_kd.space.messages import (
     Problem,
     Problems,
@@ -262,8 +263,10 @@ def _is_number(value: Any) -> bool:
 
 
 def parents(search: Mapping[str, Domain], key: str) -> tuple[str, ...]:
-    """The keys that decide whether a key is searched: those of its `when`, and for a mix's weight the mix itself."""
-    return (*search[key].when, "data.source") if key == "data.weight" else tuple(search[key].when)
+    """The keys that decide whether a key is searched: those of its `when`; for a mix's weight the mix itself, and for
+    a method's own setting the method."""
+    own = ("data.source",) if key == "data.weight" else ("kd.method",) if methods.owned(key) else ()
+    return tuple(dict.fromkeys([*search[key].when, *own]))
 
 
 def in_order(search: Mapping[str, Domain]) -> tuple[str, ...]:

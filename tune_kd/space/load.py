@@ -8,11 +8,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space import methods
 from tune_kd.space.domains import OPTIONS
-from tune_kd.space.messages import Problems, flatten, input_error, problems_of, show
+from tune_kd.space.messages import FIELDS, Problems, flatten, input_error, problems_of, show
 from tune_kd.space.modes import chosen, leaves
-from tune_kd.space.schema import SEARCHABLE
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, methods_of
 from tune_kd.space.yaml12 import parse, write
 
 MAX_BYTES: Final = 100_000
@@ -51,6 +51,8 @@ def dump(study: Study) -> str:
         "search": {key: domain.spec() for key, domain in study.search.items()},
         "first": [dict(point) for point in study.first],
     }
+    for key in methods.settings_of(methods_of(study)):
+        raw["kd"].setdefault(key.removeprefix("kd."), methods.default(key))
     ordered = {name: raw[name] for name in Study.model_fields}
     return write(ordered)
 
@@ -141,7 +143,7 @@ def _change(raw: dict[str, Any], parts: Sequence[str], value: Any) -> None:
         return
     _put(raw, parts, value)
     inner = value if isinstance(value, Mapping) else {}
-    for fixed in {".".join(parts), *(f"{parts[0]}.{name}" for name in inner)} & SEARCHABLE:
+    for fixed in {".".join(parts), *(f"{parts[0]}.{name}" for name in inner)} & FIELDS.keys():
         if value is not None:
             _drop(raw, fixed, (*VARIED, "first"))
 

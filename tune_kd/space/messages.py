@@ -3,8 +3,10 @@
 import json
 import re
 import types
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Final, Literal, NoReturn, Union, cast, get_args, get_origin
 
 import annotated_types as bounds
@@ -13,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from tune_kd import names
 from tune_kd.errors import InputError, did_you_mean
-from tune_kd.space import datasets
+from tune_kd.space import datasets, methods
 from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
 
 MAX_LINES: Final = 10
@@ -26,16 +28,20 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "kd": Distillation,
     "train": Train,
 }
-FIELDS: Final[Mapping[str, FieldInfo]] = {
+COMMON: Final[Mapping[str, FieldInfo]] = {
     f"{section}.{name}": info
     for section, model in SECTIONS.items()
     for name, info in model.model_fields.items()
     if f"{section}.{name}" in SEARCHABLE
 }
-ADAPTERS: Final[Mapping[str, TypeAdapter[Any]]] = {
-    key: TypeAdapter(cast(Any, Annotated[info.annotation, info]), config=ConfigDict(allow_inf_nan=False))
-    for key, info in FIELDS.items()
-}
+FIELDS: Final[Mapping[str, FieldInfo]] = ChainMap(methods.FIELDS, cast(dict[str, FieldInfo], COMMON))
+"""Every key that may vary: the common ones, and those of single methods."""
+
+
+@cache
+def _adapter(key: str) -> TypeAdapter[Any]:
+    info = FIELDS[key]
+    return TypeAdapter(cast(Any, Annotated[info.annotation, info]), config=ConfigDict(allow_inf_nan=False))
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def _locate(loc: Sequence[int | str], root: type[Section]) -> tuple[list[str], t
 def not_allowed(key: str, value: object, field: FieldInfo) -> str:
     """'not allowed', with what is, and the nearest name where a field has named choices."""
     near = did_you_mean(value, _choices(field.annotation)) if isinstance(value, str) else ""
-    return f"not allowed. Allowed: {RULES[key][1] if key in RULES else allowed(field)}.{near}"
+    return f"not allowed. Allowed: {_rule(key) if key in RULES else allowed(field)}.{near}"
 
 
 def unknown_key(name: str, owner: type[Section], root: type[Section]) -> str:
@@ -225,10 +231,12 @@ def _is_checkpoint(address: str) -> bool:
 AUGMENTATIONS: Final = ("none", "flip", "crop", "crop_flip", "colour", "rotation")
 _KIND: Final = (_is_augmentation, f"none, or different parts of {', '.join(AUGMENTATIONS[1:])} joined by +")
 _NAME: Final = (lambda text: bool(text.strip()), "text that is not empty")
+_METHOD: Final = (methods.is_method, "one of {methods}, or several joined by +")
 RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "data.source": (lambda text: bool(mix_parts(text)), "a source, all, or a mix such as a+b or a*0.7+b*0.3"),
     "data.root": _NAME,
     "augment.kind": _KIND,
+    "kd.method": _METHOD,
     names.STUDENT_MODEL: _NAME,
     "teacher.model": _NAME,
     "teacher.augment.kind": _KIND,
@@ -237,18 +245,23 @@ RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
 """What a text must look like, beyond being text."""
 
 
+def _rule(key: str) -> str:
+    return RULES[key][1].format(methods=", ".join(methods.METHODS))
+
+
 def text_fault(key: str, value: object) -> str | None:
     """What is wrong with a value that is text with rules of its own."""
     if key not in RULES or not isinstance(value, str) or RULES[key][0](value):
         return None
-    wrong = next((part for part in value.split("+") if part not in AUGMENTATIONS), "")
-    near = did_you_mean(wrong, AUGMENTATIONS) if RULES[key] is _KIND else ""
-    return f"not allowed. Allowed: {RULES[key][1]}.{near}"
+    names = AUGMENTATIONS if RULES[key] is _KIND else tuple(methods.METHODS) if RULES[key] is _METHOD else ()
+    wrong = next((part for part in value.split("+") if part not in names), "")
+    near = did_you_mean(wrong, names) if names else ""
+    return f"not allowed. Allowed: {_rule(key)}.{near}"
 
 
 def allowed_for(key: str) -> str:
     """What a searchable key takes, in plain words."""
-    return RULES[key][1] if key in RULES else allowed(FIELDS[key])
+    return _rule(key) if key in RULES else allowed(FIELDS[key])
 
 
 def types_of(key: str) -> set[Any]:
@@ -288,7 +301,7 @@ def flatten(raw: Any, at: str) -> dict[str, Any]:
 
 def check_key(key: str, at: str, value: object) -> None:
     """Refuses a key that neither `conditions` nor `search` may hold."""
-    if key in SEARCHABLE:
+    if key in FIELDS:
         return
     section = SECTIONS.get(key.partition(".")[0])
     known = section is not None and key.partition(".")[2] in section.model_fields
@@ -321,7 +334,7 @@ def read_values(key: str, raw: Any, at: str) -> tuple[Any, ...]:
 def clean(key: str, value: Any, at: str) -> Any:
     """The value as its key stores it (1 becomes 1.0 for a fraction), or what is wrong with it."""
     try:
-        stored = ADAPTERS[key].validate_python(value, strict=True)
+        stored = _adapter(key).validate_python(value, strict=True)
     except ValidationError:
         fail(at, not_allowed(key, value, FIELDS[key]), value)
     if fault := text_fault(key, stored):

@@ -10,6 +10,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from tune_kd.errors import TuneKDError
+from tune_kd.space import methods
 from tune_kd.space.messages import FIELDS, RULES, allowed, allowed_for, dotted_keys, section_type
 from tune_kd.space.schema import Section
 from tune_kd.space.study import Study
@@ -85,6 +86,8 @@ def _all() -> dict[str, dict[str, Any]]:
 
 
 def _told(name: str) -> dict[str, Any]:
+    if own := methods.told(name):
+        return own
     shared = next((name[name.index(each) :] for each in SHARED if f".{each}" in name), name)
     for each in (name, shared):
         if each in _all():

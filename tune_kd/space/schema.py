@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tune_kd.space import methods
 from tune_kd.space.objectives import OBJECTIVES
 from tune_kd.space.rules import RULES
 
@@ -110,17 +111,24 @@ class Student(Section):
 
 
 class Distillation(Section):
-    """The teacher's term of the loss: (1-alpha)*CE + alpha*T^2*KL for method kd; ANCHORS has the others' formulas."""
+    """The teacher's term of the loss: (1-alpha)*CE + alpha*T^2*KL for method kd. Settings of single methods stand
+    here as well, by the names in `methods`."""
 
-    method: Literal["kd", "dkd", "dist"] = "kd"
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    method: str = "kd"
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0)] = 4.0
     standardize: bool = False
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    target_weight: Annotated[float, Field(ge=0)] = 1.0
-    rest_weight: Annotated[float, Field(ge=0)] = 8.0
-    row_weight: Annotated[float, Field(ge=0)] = 1.0
-    column_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A method's own setting that the study does not set has the value its authors published."""
+            if (self.__pydantic_extra__ or {}).get(name) is None and f"kd.{name}" in methods.FIELDS:
+                return methods.default(f"kd.{name}")
+            return super().__getattr__(name)
 
 
 class Budget(Section):
@@ -167,7 +175,7 @@ SEARCHABLE: Final[frozenset[str]] = frozenset(
     + [f"kd.{name}" for name in Distillation.model_fields]
     + [f"train.{name}" for name in Train.model_fields if name not in ("milestones", "keep")]
 )
-"""The keys that may stand under `conditions` or `search`."""
+"""The keys that may stand under `conditions` or `search`, beside the settings of single methods."""
 
 SEARCH_MODE: Final = "search"
 """The mode of a study as its file stands, with nothing put in its place."""

@@ -6,17 +6,17 @@ from itertools import islice, product
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
     SerializeAsAny,
-    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
 from tune_kd import names
-from tune_kd.space import datasets, schema
+from tune_kd.space import datasets, methods, schema
 from tune_kd.space.domains import (
     Choice,
     Constant,
@@ -30,57 +30,31 @@ from tune_kd.space.domains import (
     read_search,
 )
 from tune_kd.space.messages import (
-    FIELDS,
+    COMMON,
     NO_VALUE,
     SECTIONS,
     Problem,
     Problems,
     check_key,
     clean,
-    fail,
     input_error,
-    problems_of,
     show,
     takes_weight,
-    text_fault,
 )
 from tune_kd.space.schema import Section, TrialConfig
+from tune_kd.space.sections import read_data, read_methods, sound
 
 MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
 NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
 
 
-def _sound(prefix: str) -> AfterValidator:
-    """Checks texts that have rules of their own, here and in the sections below."""
-
-    def faults(section: Section, prefix: str) -> Iterator[Problem]:
-        for name, value in section:
-            if isinstance(value, Section):
-                yield from faults(value, f"{prefix}.{name}")
-            elif fault := text_fault(f"{prefix}.{name}", value):
-                yield Problem(f"{prefix}.{name}", fault, value)
-
-    def check(section: Section) -> Section:
-        if problems := tuple(faults(section, prefix)):
-            raise Problems(problems)
-        return section
-
-    return AfterValidator(check)
+def _data(raw: Any) -> Any:
+    return read_data(raw, Study)
 
 
-def _read_data(raw: Any) -> Any:
-    """The settings of the kind of data set that `data.dataset` names."""
-    if not isinstance(raw, Mapping):
-        return raw
-    name = raw.get("dataset", datasets.DEFAULT)
-    if not isinstance(name, str) or datasets.kind_of(name) is None:
-        fail("data.dataset", datasets.unknown_name(name), name)
-    kind = datasets.settings_of(name)
-    try:
-        return kind.model_validate({"dataset": name} | datasets.without_strangers(raw, kind), strict=True)
-    except ValidationError as error:
-        raise Problems(problems_of(error, Study, kind, ("data",))) from None
+def _kd(raw: Any, read: ValidatorFunctionWrapHandler) -> schema.Distillation:
+    return read_methods(raw, read, Study)
 
 
 class Study(Section):
@@ -92,13 +66,13 @@ class Study(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     # Part of every training's recipe, so of the whole study: no resource of one trial, and nothing to search.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    data: Annotated[SerializeAsAny[schema.Data], BeforeValidator(_read_data), _sound("data")] = Field(
+    data: Annotated[SerializeAsAny[schema.Data], BeforeValidator(_data), sound("data")] = Field(
         default_factory=datasets.default
     )
-    augment: Annotated[schema.Augment, _sound("augment")] = schema.Augment()
-    teacher: Annotated[schema.Teacher, _sound("teacher")] = schema.Teacher()
-    student: Annotated[schema.Student, _sound("student")] = schema.Student()
-    kd: schema.Distillation = schema.Distillation()
+    augment: Annotated[schema.Augment, sound("augment")] = schema.Augment()
+    teacher: Annotated[schema.Teacher, sound("teacher")] = schema.Teacher()
+    student: Annotated[schema.Student, sound("student")] = schema.Student()
+    kd: Annotated[schema.Distillation, sound("kd"), WrapValidator(_kd)] = schema.Distillation()
     train: schema.Train = schema.Train()
     conditions: Annotated[Mapping[str, tuple[Any, ...]], BeforeValidator(read_conditions)] = Field(default_factory=dict)
     search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
@@ -223,9 +197,22 @@ _CHECKS: Final = (
 )  # fmt: skip
 
 
+def methods_of(study: Study) -> tuple[str, ...]:
+    """Every method that a trial of the study may use."""
+    searched = study.search.get("kd.method")
+    values = getattr(searched, "values", None) or ((searched.value,) if isinstance(searched, Constant) else ())
+    return (study.kd.method, *study.conditions.get("kd.method", ()), *values)
+
+
+def varying(study: Study) -> tuple[str, ...]:
+    """The keys of a trial's settings: the common ones, those of the methods used, and whatever else the study sets."""
+    given = [f"kd.{name}" for name in study.kd.__pydantic_extra__ or {}]
+    return tuple(dict.fromkeys([*COMMON, *methods.settings_of(methods_of(study)), *given]))
+
+
 def constants(study: Study) -> TrialConfig:
     """Every searchable key as the sections set it, or as `search` fixes it."""
-    sections = {key: getattr(getattr(study, key.partition(".")[0]), key.partition(".")[2]) for key in FIELDS}
+    sections = {key: getattr(getattr(study, key.partition(".")[0]), key.partition(".")[2]) for key in varying(study)}
     fixed = {k: d.value for k, d in study.search.items() if isinstance(d, Constant) and not d.when}
     return sections | fixed
 
@@ -292,6 +279,7 @@ def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
         return arm == names.SCRATCH and parent.startswith("kd.") and varies
 
     fits = all(moot(parent) or config[parent] in values for parent, values in study.search[key].when.items())
+    fits = fits and methods.counts(key, config["kd.method"])
     return fits and (key != "data.weight" or takes_weight(config["data.source"]))
 
 

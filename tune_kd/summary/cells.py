@@ -10,6 +10,7 @@ import pandas as pd
 
 from tune_kd import names
 from tune_kd.names import CELL_PREFIX, CONFIG_PREFIX, DISTILLED, SCRATCH
+from tune_kd.space import methods
 
 Cell = dict[str, Any]
 
@@ -28,14 +29,6 @@ NAMES: Final = {
     "train.lr": "learning rate",
     "augment.kind": "augmentation",
 }
-
-METHODS_OWN: Final = {
-    "kd.target_weight": "dkd",
-    "kd.rest_weight": "dkd",
-    "kd.row_weight": "dist",
-    "kd.column_weight": "dist",
-}
-"""Settings that mean nothing to another method."""
 
 
 def plain(value: Any) -> Any:
@@ -90,7 +83,7 @@ def label(cell: Mapping[str, Any]) -> str:
 def settings(config: Mapping[str, Any], keys: Sequence[str]) -> str:
     """The settings of `keys` that a configuration has, on one line; not those of a method that it does not use."""
     used = config.get("kd.method")
-    own = [key for key in keys if config.get(key) is not None and METHODS_OWN.get(key, used) == used]
+    own = [key for key in keys if config.get(key) is not None and (used is None or methods.counts(key, used))]
     return ", ".join(f"{_short(key)} {_rounded(config[key])}" for key in own)
 
 

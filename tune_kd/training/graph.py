@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from tune_kd.distill.distiller import settled
 from tune_kd.training.precision import Precision
 from tune_kd.training.step import Batch, Step
 
@@ -29,8 +30,8 @@ MOST_OFF: Final = 0.1
 """How far what a replay changes may be from what an ordinary step changes, relative to that change. Sums on a GPU are
 not made in the same order twice."""
 
-_unrecordable: set[tuple[str, Precision]] = set()
-"""Models that this process need not try again."""
+_unrecordable: set[tuple[str, str, Precision]] = set()
+"""Models and methods that this process need not try again."""
 
 
 class Recorder(Protocol):
@@ -130,7 +131,7 @@ class RecordedStep:
     def __call__(self, batch: Batch) -> Tensor:
         settings = self._step.settings
         # The weights of the losses are part of a recording, and grow from epoch to epoch in a warm-up.
-        fits = len(batch.labels) == settings.train.batch_size and batch.epoch >= settings.kd.warmup_epochs
+        fits = len(batch.labels) == settings.train.batch_size and batch.epoch >= settled(settings.kd)
         if self.given_up or not fits:
             return self._step(batch)
         if self._warm < WARM_STEPS:

@@ -1,16 +1,29 @@
 """One step of a training: from a batch to other weights."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tune_kd.distill.logits import loss_parts
+from tune_kd.distill import taps
+from tune_kd.distill.distiller import Distiller, loss_parts
+from tune_kd.distill.method import Seen
 from tune_kd.space.study import Study
 from tune_kd.training import precision
 from tune_kd.training.optim import step
 from tune_kd.training.precision import Precision
+
+
+class Online(Protocol):
+    """The teacher's network, for methods to which its logits are not enough."""
+
+    module: nn.Module
+
+    def __call__(self, pictures: Tensor, paths: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and the maps named, for pictures before normalisation."""
 
 
 @dataclass(frozen=True)
@@ -19,47 +32,83 @@ class Batch:
     labels: Tensor
     guide: Tensor | None
     epoch: int
+    index: Tensor | None = None
+    pictures: Tensor | None = None
 
     def like(self) -> "Batch":
         """Room for others of its kind."""
-        guide = None if self.guide is None else torch.empty_like(self.guide)
-        return Batch(torch.empty_like(self.inputs), torch.empty_like(self.labels), guide, self.epoch)
+        return Batch(
+            torch.empty_like(self.inputs),
+            torch.empty_like(self.labels),
+            _room(self.guide),
+            self.epoch,
+            _room(self.index),
+            _room(self.pictures),
+        )
 
     def take(self, other: "Batch") -> None:
-        self.inputs.copy_(other.inputs)
-        self.labels.copy_(other.labels)
-        if self.guide is not None and other.guide is not None:
-            self.guide.copy_(other.guide)
+        for name in ("inputs", "labels", "guide", "index", "pictures"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None and theirs is not None:
+                mine.copy_(theirs)
+
+
+def _room(value: Tensor | None) -> Tensor | None:
+    return None if value is None else torch.empty_like(value)
+
+
+def joined(student: nn.Module, distiller: Distiller | None) -> nn.Module:
+    """All that a step trains, as one: the student, and what its method trains along with it. The student's weights come
+    first, as where there are no others."""
+    return student if distiller is None else nn.ModuleList([student, distiller])
 
 
 @dataclass(frozen=True)
 class Step:
-    """Returns the losses (cross-entropy, teacher's term) without waiting for the device."""
+    """Returns the losses (cross-entropy, teacher's term, its parts where there are several) without waiting for the
+    device."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     settings: Study
     used: Precision
+    distiller: Distiller | None = None
+    teacher: Online | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
+        distiller = self.distiller
+        paths = distiller.taps("student") if distiller is not None else ()
         with precision.autocast(batch.inputs.device, self.used):
-            logits = self.model(batch.inputs)
+            logits, maps = taps.run(self.model, batch.inputs, paths)
+        student = Seen(logits.float(), maps, batch.index)
         smoothing = self.settings.train.label_smoothing
-        parts = loss_parts(logits, batch.labels, batch.guide, self.settings.kd, smoothing, batch.epoch)
+        parts = loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         parts.total.backward()
         step(self.optimizer)
-        return torch.stack([parts.ce, parts.kd])
+        return torch.stack([parts.ce, parts.kd, *parts.parts.values()])
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> Seen | None:
+        """What the teacher says: logits as they were kept, and maps from a run of its own."""
+        distiller, teacher = self.distiller, self.teacher
+        if distiller is None or batch.guide is None:
+            return None
+        if teacher is None or batch.pictures is None:
+            return Seen(batch.guide.float(), {}, batch.index)
+        _, maps = teacher(batch.pictures, distiller.taps("teacher"))
+        return Seen(batch.guide.float(), maps, batch.index)
 
     @property
-    def name(self) -> tuple[str, Precision]:
-        return self.settings.student.model, self.used
+    def name(self) -> tuple[str, str, Precision]:
+        return self.settings.student.model, self.settings.kd.method if self.distiller else "", self.used
 
     def state(self) -> dict[str, list[Tensor]]:
         """All that a step changes, in groups whose numbers are of one kind."""
         groups: dict[str, list[Tensor]] = defaultdict(list)
-        groups["weights"] = [weight.detach() for weight in self.model.parameters()]
-        for buffer in self.model.buffers():
+        whole = joined(self.model, self.distiller)
+        groups["weights"] = [weight.detach() for weight in whole.parameters()]
+        for buffer in whole.buffers():
             groups["means" if buffer.is_floating_point() else "counts"].append(buffer)
         for values in self.optimizer.state.values():
             for key, value in values.items():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.data.views import Program, Views
-from tune_kd.distill.logits import loss_weights
+from tune_kd.distill.distiller import Distiller, loss_weights, settled
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.seeds import derive
@@ -26,9 +26,10 @@ from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.graph import make_step
+from tune_kd.training.method import Taught, method_for
 from tune_kd.training.optim import learning_rate, make_optimizer, restore, set_rate
 from tune_kd.training.precision import Precision
-from tune_kd.training.step import Batch, Step
+from tune_kd.training.step import Batch, Step, joined
 
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
@@ -111,18 +112,25 @@ def train(
     used = _settle_precision(job, data, saved.parent)
     torch.manual_seed(derive(job.seed, "weights"))
     model = _build(settings, data)
-    optimizer = make_optimizer(model, settings.train)
-    state = _resume(saved, model, optimizer)
+    distiller, online = None, None
+    if teacher is not None and settings.kd.alpha > 0:
+        of = Taught(
+            model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
+        )
+        distiller, online = method_for(of, settings.kd, teacher)
+    optimizer = make_optimizer(joined(model, distiller), settings.train)
+    state = _resume(saved, model, distiller, optimizer)
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
     for metrics in state["history"][job.reported : job.until]:
         report(metrics)
     done = len(state["history"])
-    step = make_step(Step(model, optimizer, settings, used), data.images.device, _steps(job, done))
+    ordinary = Step(model, optimizer, settings, used, distiller, online)
+    step = make_step(ordinary, data.images.device, _steps(job, done))
     for epoch in range(done + 1, job.until + 1):
         started = time.perf_counter()
         rate = learning_rate(settings.train, epoch, settings.budget.epochs)
         set_rate(optimizer, rate)
-        metrics = _epoch(model, step, job, data, teacher, epoch)
+        metrics = _epoch(ordinary, step, job, data, teacher, epoch)
         if metrics is None:
             return None
         metrics |= validate(model, data, job.validation, used)
@@ -132,7 +140,7 @@ def train(
             state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         state["history"].append(metrics)
         # Saved before it is reported: a report that is lost with its process is repeated from here, not trained again.
-        checkpoint.save(saved, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        checkpoint.save(saved, state | _state(model, distiller, optimizer))
         if epoch > job.reported:
             report(metrics)
     if settings.train.keep == "best":
@@ -143,7 +151,7 @@ def train(
 def _steps(job: Job, done: int) -> int:
     """How many of one kind are left: in a warm-up of the teacher's term each epoch has its own."""
     settings = job.settings
-    epochs = job.until - max(done, settings.kd.warmup_epochs - 1)
+    epochs = job.until - max(done, settled(settings.kd) - 1)
     return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
 
 
@@ -165,17 +173,26 @@ def _settle_precision(job: Job, data: Images, folder: Path) -> Precision:
     return precision.settle(settings.precision, file, device, compare, job.agree)
 
 
-def _resume(saved: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _state(model: nn.Module, distiller: Distiller | None, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    own = {} if distiller is None else distiller.state_dict()
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict()} | ({"method": own} if own else {})
+
+
+def _resume(
+    saved: Path, model: nn.Module, distiller: Distiller | None, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     if not saved.exists():
         return {"history": [], "best": {}}
     state = checkpoint.load(saved)
     model.load_state_dict(state["model"])
+    if distiller is not None:
+        distiller.load_state_dict(state.get("method", {}))
     restore(optimizer, state["optimizer"])
     return {"history": state["history"], "best": state["best"]}
 
 
 def _epoch(
-    model: nn.Module,
+    ordinary: Step,
     step: Callable[[Batch], Tensor],
     job: Job,
     data: Images,
@@ -185,22 +202,23 @@ def _epoch(
     """One pass over the training images; None when the deadline cuts it short."""
     settings = job.settings
     torch.manual_seed(derive(job.seed, "dropout", epoch))
-    model.train()
+    joined(ordinary.model, ordinary.distiller).train()
     started = time.perf_counter()
     seen: list[int] = []
     told: list[Tensor] = []
-    for inputs, labels, guide in _batches(job, data, teacher, epoch, layout_of(model)):
+    for batch in _batches(job, data, teacher, epoch, layout_of(ordinary.model), ordinary.teacher is not None):
         if time.time() > job.deadline:
             return None
-        told.append(step(Batch(inputs, labels, guide, epoch)))
-        seen.append(len(labels))
+        told.append(step(batch))
+        seen.append(len(batch.labels))
     # Read off the device once an epoch: it is never waited for in between.
     losses = torch.stack(told, 1).double().cpu() @ torch.tensor(seen).double()
-    ce, kd = (losses / sum(seen)).tolist()
-    weight_ce, weight_kd = loss_weights(settings.kd, epoch, teacher is not None)
+    ce, kd, *parts = (losses / sum(seen)).tolist()
+    weight_ce, weight_kd = loss_weights(settings.kd, epoch, ordinary.distiller is not None)
     total = weight_ce * ce + weight_kd * kd
     if not math.isfinite(total):
         raise Diverged(f"the training loss became {total} in epoch {epoch}")
+    named = ordinary.distiller.parts if ordinary.distiller is not None else ()
     return {
         names.EPOCH: epoch,
         names.TRAIN_LOSS: total,
@@ -209,13 +227,15 @@ def _epoch(
         names.WEIGHT_CE: weight_ce,
         names.WEIGHT_KD: weight_kd,
         names.IMAGES_PER_SECOND: sum(seen) / (time.perf_counter() - started),
+        **{names.LOSS_PART + name: value for name, value in zip(named, parts, strict=True)},
     }
 
 
 def _batches(
-    job: Job, data: Images, teacher: Teacher | None, epoch: int, layout: torch.memory_format
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """An epoch's (inputs, labels, teacher's logits), made ready a block of whole batches at a time."""
+    job: Job, data: Images, teacher: Teacher | None, epoch: int, layout: torch.memory_format, online: bool
+) -> Iterator[Batch]:
+    """An epoch's batches with the teacher's logits, and with the pictures for a teacher that runs beside the student;
+    made ready a block of whole batches at a time."""
     settings, device = job.settings, data.images.device
     size = settings.train.batch_size
     generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
@@ -231,7 +251,10 @@ def _batches(
         pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
         guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
         inputs = normalise(pictures, data.mean, data.std, layout)
-        yield from zip(inputs.split(size), data.labels[here].split(size), guides, strict=True)
+        shown = pictures.split(size) if online else [None] * len(guides)
+        parts = (inputs.split(size), data.labels[here].split(size), guides, here.split(size), shown)
+        for images, labels, guide, numbers, raw in zip(*parts, strict=True):
+            yield Batch(images, labels, guide, epoch, numbers, raw)
 
 
 def epoch_order(train: Tensor, settings: Train, generator: torch.Generator) -> Tensor:

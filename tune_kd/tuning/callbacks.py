@@ -82,7 +82,8 @@ class Tracked:
         )
 
     def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
-        values = {key: value for key, value in metrics.items() if key in names.REPORTED}
+        told = (key for key in metrics if key in names.REPORTED or key.startswith(names.LOSS_PART))
+        values = {key: metrics[key] for key in told}
         self._tracker.metrics(entry.key, values, int(metrics[names.EPOCH]), time.time())
 
     def paused(self, entry: Entry) -> None:

@@ -1,0 +1,107 @@
+"""A study's method, or several joined: the teacher's part of the loss, and all that is trained for it alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tune_kd.distill.logits import standardize
+from tune_kd.distill.method import Given, Method, Seen, class_of, make
+from tune_kd.distill.schedules import Schedule
+from tune_kd.space import methods
+from tune_kd.space.schema import Distillation
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """The total is cross-entropy and the teacher's term by their weights. Only it carries gradients."""
+
+    total: Tensor
+    ce: Tensor
+    kd: Tensor
+    parts: Mapping[str, Tensor]
+    """The teacher's term in parts, where it has several."""
+
+
+class Distiller(nn.Module):
+    """Methods by name. Each is weighed against the others; their sum is weighed against cross-entropy."""
+
+    def __init__(self, settings: Distillation, members: Mapping[str, Method]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.members = nn.ModuleDict(dict(members))
+        self.parts: tuple[str, ...] = ()
+        """Names of the parts told last, where there are several."""
+
+    @classmethod
+    def of(cls, settings: Distillation, given: Given) -> "Distiller":
+        members = {}
+        for name in methods.parts(settings.method):
+            own = {key: getattr(settings, key) for key in methods.METHODS[name].settings}
+            own.pop(methods.weight_key(name).removeprefix("kd."), None)
+            members[name] = make(name, given, own)
+        return cls(settings, members)
+
+    def each(self) -> dict[str, Method]:
+        return {name: member for name, member in self.members.items() if isinstance(member, Method)}
+
+    def taps(self, side: str) -> tuple[str, ...]:
+        """The maps asked for, of `student` or `teacher`."""
+        return tuple(dict.fromkeys(path for member in self.each().values() for path in getattr(member.taps, side)))
+
+    def forward(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Every method's parts, each times its method's weight."""
+        told = {}
+        for name, member in self.each().items():
+            seen = student, teacher
+            if self.settings.standardize and member.soft:
+                seen = _standardized(student), _standardized(teacher)
+            weight: float = getattr(self.settings, methods.weight_key(name).removeprefix("kd."))
+            found = member.term(*seen, labels, epoch)
+            for part, value in found.items():
+                told[name if len(found) == 1 else f"{name}_{part}"] = value if weight == 1 else weight * value
+        self.parts = tuple(told) if len(told) > 1 else ()
+        return told
+
+
+def _standardized(seen: Seen) -> Seen:
+    return Seen(standardize(seen.logits), seen.maps, seen.index)
+
+
+def loss_parts(
+    distiller: Distiller | None, student: Seen, teacher: Seen | None, labels: Tensor, label_smoothing: float, epoch: int
+) -> LossParts:
+    """The loss of one batch in one epoch (counted from 1); without a teacher plain cross-entropy."""
+    ce = F.cross_entropy(student.logits, labels, label_smoothing=label_smoothing)
+    if distiller is None or teacher is None:
+        return LossParts(ce, ce.detach(), torch.zeros_like(ce), {})
+    weight_ce, weight_kd = loss_weights(distiller.settings, epoch, taught=True)
+    told = distiller(student, teacher, labels, epoch)
+    term = sum(told.values(), torch.zeros_like(ce))
+    parts = {name: told[name].detach() for name in distiller.parts}
+    return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach(), parts)
+
+
+def loss_weights(settings: Distillation, epoch: int, taught: bool) -> tuple[float, float]:
+    """Of cross-entropy and of the teacher's term. In a warm-up only the teacher's grows, as where this was published;
+    cross-entropy keeps its own throughout."""
+    if not taught or settings.alpha == 0:
+        return 1.0, 0.0
+    ramp = min(1.0, epoch / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    return 1 - settings.alpha, settings.alpha * ramp
+
+
+def temperature(settings: Distillation) -> Schedule:
+    return Schedule(settings.temperature)
+
+
+def features(settings: Distillation) -> bool:
+    """Whether a method asks for the teacher's network beside its logits."""
+    return any(class_of(name).features for name in methods.parts(settings.method))
+
+
+def settled(settings: Distillation) -> int:
+    """The first epoch from which on nothing changes with the epoch any more: only then can a step be recorded."""
+    return settings.warmup_epochs

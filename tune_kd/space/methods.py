@@ -1,0 +1,147 @@
+"""The methods of distillation, by name: where each one's class is, and its settings as a study names them (`kd.NAME`).
+
+A line a method. Classes are named, not imported: deciding what to try needs no torch.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from tune_kd.errors import InputError
+
+Weight = Annotated[float, Field(ge=0)]
+JOIN: Final = "+"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A method as a study sees it. A soft one compares logits, so it has a use for T and for standardization."""
+
+    place: str | type[Any]
+    settings: Mapping[str, FieldInfo]
+    soft: bool = True
+    source: str = ""
+
+
+def _known(source: str, place: str, soft: bool = True, **settings: Any) -> Known:
+    """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
+    return Known(place, {name: _field(*told) for name, told in settings.items()}, soft, source)
+
+
+def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
+    return FieldInfo.from_annotated_attribute(kind, Field(default, title=means))
+
+
+METHODS: Final[dict[str, Known]] = {
+    "kd": _known("Hinton 2015", "tune_kd.distill.logits:KD"),
+    "dkd": _known(
+        "Zhao 2022",
+        "tune_kd.distill.logits:DKD",
+        target_weight=(1.0, "the weight of the part that compares the target class with the rest"),
+        rest_weight=(8.0, "the weight of the part among the other classes"),
+    ),
+    "dist": _known(
+        "Huang 2022",
+        "tune_kd.distill.logits:DIST",
+        row_weight=(1.0, "the weight of the correlation between classes of an image"),
+        column_weight=(1.0, "the weight of the correlation between images of a class"),
+    ),
+}
+
+FIELDS: Final[dict[str, FieldInfo]] = {}
+"""Every method's settings by dotted key. Besides its own, each has a weight that it takes in a sum of several."""
+
+_OWNERS: Final[dict[str, set[str]]] = {}
+
+
+def _enter(name: str, known: Known) -> None:
+    own = {weight_key(name): _field(1.0, "its weight in a sum of several methods")} | {
+        f"kd.{key}": field for key, field in known.settings.items()
+    }
+    METHODS[name] = known
+    FIELDS.update(own)
+    for key in [*own, *(("kd.temperature", "kd.standardize") if known.soft else ())]:
+        _OWNERS.setdefault(key, set()).add(name)
+
+
+def weight_key(name: str) -> str:
+    return f"kd.{name}_weight"
+
+
+for _name, _each in tuple(METHODS.items()):
+    _enter(_name, _each)
+
+
+def register(name: str, place: type[Any]) -> None:
+    """A method of the user's, for this process. Its settings are the named arguments of its class, with defaults."""
+    at = f"method '{name}'"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"{at}: not a name. Allowed: small letters, digits and _, such as my_method.")
+    if name in METHODS:
+        if METHODS[name].place is place:
+            return
+        raise InputError(f"{at} is there already. Choose another name than {', '.join(METHODS)}.")
+    settings = dict(_arguments(at, place))
+    own = {weight_key(name), *(f"kd.{key}" for key in settings if f"kd.{key}" != weight_key(name))}
+    if taken := sorted(own & FIELDS.keys()):
+        raise InputError(f"{at}: another method has {', '.join(taken)}. Rename the argument; {name}_… is free.")
+    _enter(name, Known(place, settings, getattr(place, "soft", False)))
+
+
+def no_method(name: str, given: object) -> InputError:
+    return InputError(f"method '{name}': {given!r} is no method. Give a class that inherits from tune_kd.Method.")
+
+
+def _arguments(at: str, place: type[Any]) -> Iterator[tuple[str, FieldInfo]]:
+    for argument in list(inspect.signature(place, eval_str=True).parameters.values())[1:]:
+        if argument.default is argument.empty or argument.annotation is argument.empty:
+            raise InputError(
+                f"{at}: its argument {argument.name} needs a type and a default, "
+                f"such as {argument.name}: float = 1.0; what is searched is checked by them."
+            )
+        yield argument.name, FieldInfo.from_annotated_attribute(argument.annotation, argument.default)
+
+
+def parts(method: str) -> tuple[str, ...]:
+    """The names in `kd`, or in `kd+at`."""
+    return tuple(part.strip() for part in method.split(JOIN))
+
+
+def is_method(text: str) -> bool:
+    found = parts(text)
+    return len(set(found)) == len(found) and set(found) <= METHODS.keys()
+
+
+def settings_of(used: Sequence[str]) -> tuple[str, ...]:
+    """The dotted keys of the methods named, where there may be several in each name."""
+    names = dict.fromkeys(part for method in used for part in parts(method))
+    return tuple(dict.fromkeys(f"kd.{key}" for name in names for key in METHODS[name].settings))
+
+
+def counts(key: str, method: str) -> bool:
+    """Whether a key means anything to a method. A weight beside others needs others."""
+    owners = _OWNERS.get(key)
+    return owners is None or bool(owners.intersection(parts(method)))
+
+
+def owned(key: str) -> bool:
+    """Whether a key means nothing to some methods."""
+    return key in _OWNERS
+
+
+def default(key: str) -> Any:
+    return FIELDS[key].default
+
+
+def told(key: str) -> dict[str, Any] | None:
+    """What the setting of a method means; None for any other key."""
+    if key not in FIELDS:
+        return None
+    owner = min(_OWNERS[key])
+    means = f"{owner}: {FIELDS[key].title}"
+    return {"means": means, "example": default(key), "published": f"{default(key)} ({METHODS[owner].source})"}

@@ -1,0 +1,46 @@
+"""The study's method for one student, with the teacher's network where it asks for that."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from tune_kd.distill import taps
+from tune_kd.distill.distiller import Distiller, features, temperature
+from tune_kd.distill.method import Given, Network
+from tune_kd.errors import TuneKDError
+from tune_kd.space.schema import Distillation
+from tune_kd.training.step import Online
+
+
+@runtime_checkable
+class Present(Protocol):
+    """A teacher whose network is at hand beside its logits."""
+
+    def online(self) -> Online: ...
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The student that a method is made for, and how it is trained."""
+
+    model: nn.Module
+    shape: tuple[int, int, int]
+    classes: int
+    images: int
+    seed: int
+    epochs: int
+
+
+def method_for(student: Taught, settings: Distillation, teacher: object) -> tuple[Distiller, Online | None]:
+    device = next(student.model.parameters()).device
+    online, looks = None, list[Network]()
+    if features(settings):
+        if not isinstance(teacher, Present):
+            raise TuneKDError(f"kd.method {settings.method} looks at feature maps; this teacher has logits only.")
+        online = teacher.online()
+        looks = [taps.network(module, student.shape, device) for module in (student.model, online.module)]
+    given = Given(
+        temperature(settings), student.epochs, student.classes, student.images, student.seed, *looks
+    )  # fmt: skip
+    return Distiller.of(settings, given).to(device), online
