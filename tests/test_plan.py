@@ -20,7 +20,10 @@ def test_every_cell_has_two_arms() -> None:
     todo = made()
     assert len(todo.cells) == 4
     assert [arm.name for arm in todo.arms] == [names.DISTILLED, names.SCRATCH] * 4
-    assert (todo.trials, todo.finals) == (144, 40)
+    # Nothing is searched in the scratch arms: their one configuration goes to the finals at once.
+    assert (todo.trials, todo.finals) == (72, 40)
+    assert {arm.name: todo.trials_of(arm) for arm in todo.arms} == {names.DISTILLED: 18, names.SCRATCH: 0}
+    assert made("search={train.lr: {loguniform: [0.001, 0.1]}}").trials == 144
     assert todo.arms[0].key == "source=drawn, size=50 · distilled"
 
 

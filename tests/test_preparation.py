@@ -6,6 +6,7 @@ from tune_kd import plan
 from tune_kd.errors import InputError
 from tune_kd.preparation import levels, prepare
 from tune_kd.space.load import load
+from tune_kd.training.train import IMAGENET
 
 STUDY = """
 study: prepared
@@ -21,6 +22,20 @@ def test_images_are_normalised_by_training_images_alone() -> None:
     assert prepared.mean != changed.mean  # images that moved from test to training have a say, tested ones have none
     assert 0 < prepared.mean[0] < 1
     assert prepared.shape == (1, 8, 8)
+
+
+def test_images_can_be_normalised_as_imagenet_is() -> None:
+    prepared = prepare(plan.make(load(STUDY, ["data.normalize=imagenet"])), lambda text: None)
+    assert (prepared.mean, prepared.std) == IMAGENET
+
+
+def test_without_validation_images_all_others_train() -> None:
+    settings = ["data.split.validation=0", "search=null", "train.keep=last", "teacher.train.keep=last"]
+    whole, split = (prepare(plan.make(load(STUDY, s)), lambda text: None).splits for s in (settings, []))
+    assert len(whole.validation) == 0
+    assert len(whole.test) == len(split.test)
+    more = {name: len(whole.student[name]) - len(split.student[name]) for name in whole.student}
+    assert sum(more.values()) == len(split.validation)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class Lessons:
         if epoch % max(1, self._epochs // 5) == 0 or now - self._said >= LINE_SECONDS:
             self._said = now
             accuracy = metrics[names.VAL_ACCURACY]
-            self._say(f"teacher: epoch {epoch} of {self._epochs}, validation accuracy {accuracy:.2%}")
+            said = f", validation accuracy {accuracy:.2%}" if accuracy == accuracy else ""
+            self._say(f"teacher: epoch {epoch} of {self._epochs}{said}")
 
 
 class View:
@@ -146,7 +147,7 @@ class View:
             table.add_row(
                 label(arm.cell) or "all",
                 arm.name,
-                f"{standing.asked}/{self._plan.study.budget.trials}",
+                f"{standing.asked}/{self._plan.trials_of(arm)}",
                 f"{standing.best:.2%}" if standing.best == standing.best else "–",
                 f"{standing.finals}/{self._plan.finals_of_arm}",
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_kd import names
-from tune_kd.space.study import Study, cells, constants, front_models
+from tune_kd.space.study import Study, cells, constants, front_models, searched_keys
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 
@@ -44,7 +44,11 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        return len(self.arms) * self.study.budget.trials
+        return sum(self.trials_of(arm) for arm in self.arms)
+
+    def trials_of(self, arm: Arm) -> int:
+        """An arm in which nothing is searched has one configuration, and its finals say all there is to say of it."""
+        return self.study.budget.trials if searched_keys(self.study, arm.name) else 0
 
     @property
     def finals(self) -> int:
@@ -58,7 +62,9 @@ class Plan:
     @property
     def epochs(self) -> int:
         """Epochs of training to expect, finals included."""
-        return len(self.arms) * (expected_epochs(self.study) + self.finals_of_arm * self.study.budget.epochs)
+        searching = sum(map(bool, map(self.trials_of, self.arms)))
+        finals = self.finals * self.study.budget.epochs
+        return searching * expected_epochs(self.study) + finals
 
 
 def make(study: Study) -> Plan:

@@ -109,7 +109,7 @@ def show(study: Study, where: Machines, console: Console) -> int:
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)
     console.print(
-        f"\n{len(todo.cells)} cells, {len(todo.arms)} arms, {budget.trials} trials each: {todo.trials} trials, and "
+        f"\n{len(todo.cells)} cells, {len(todo.arms)} arms, {_trials(todo)}, and "
         + (
             f"at most {todo.finals} finals ({budget.repeats} seeds for each model of an arm's front)."
             if objective.models
@@ -119,7 +119,8 @@ def show(study: Study, where: Machines, console: Console) -> int:
     marks = rule_named(budget.early_stopping).marks(budget)
     stopping = f"compared at epochs {', '.join(map(str, marks))}" if marks else "no early stopping"
     least = objective.complete(budget) if marks else budget.trials
-    console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
+    if todo.trials:
+        console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
     slots, _ = where.slots(study.resources)
     if not slots:
         raise InputError(
@@ -129,6 +130,16 @@ def show(study: Study, where: Machines, console: Console) -> int:
     for line in _words(study, where, estimate(todo, prepared, where)):
         console.print(line)
     return 0
+
+
+def _trials(todo: Plan) -> str:
+    """An arm in which nothing is searched has none."""
+    searching = sum(todo.trials_of(arm) > 0 for arm in todo.arms)
+    if not searching:
+        return "nothing is searched: no trials"
+    rest = len(todo.arms) - searching
+    without = f" ({rest} arms have nothing to search)" if rest else ""
+    return f"{todo.study.budget.trials} trials each{without}: {todo.trials} trials"
 
 
 def _words(study: Study, where: Machines, found: Estimate) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from tune_kd import models, names
 from tune_kd.data import sources
 from tune_kd.data.sources import Dataset
 from tune_kd.data.splits import ALL, Splits, split, student_indices
+from tune_kd.errors import InputError
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
+from tune_kd.space.schema import Teacher
 from tune_kd.space.study import Study, constants
 from tune_kd.training import checkpoint
+from tune_kd.training.train import IMAGENET
 
 IMAGE_KEYS = ("data.source", "data.size", "data.weight")
 """What decides which images a student sees."""
@@ -46,7 +50,7 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
     if dataset is None:
         dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study)))
     splits = split(dataset, study.data, study.seed)
-    mean, std = statistics(splits)
+    mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
     prepared = Prepared(splits, mean, std, dataset.notes)
     check(plan, prepared)
     return prepared
@@ -74,10 +78,16 @@ def check(plan: Plan, prepared: Prepared) -> None:
     for name in {study.teacher.model, *levels(study, names.STUDENT_MODEL)}:
         models.check(str(name), classes=classes, in_shape=prepared.shape)
     if study.teacher.checkpoint is not None:
+        _check_there(study.teacher)
         teacher = models.build(study.teacher.model, classes=classes, in_shape=prepared.shape)
         checkpoint.load_weights(teacher, study.teacher.checkpoint)
     for source, size, weight in product(*(levels(study, key) for key in IMAGE_KEYS)):
         student_indices(prepared.splits, source, size, weight if takes_weight(source) else None)
+
+
+def _check_there(teacher: Teacher) -> None:
+    if teacher.missing and not Path(teacher.checkpoint or "").is_file():
+        raise InputError(f"teacher.checkpoint: there is no file {teacher.checkpoint}.\n{teacher.missing.strip()}")
 
 
 def levels(study: Study, key: str) -> tuple[Any, ...]:

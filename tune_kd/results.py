@@ -1,6 +1,7 @@
 """What a search leaves behind: tables, verdict, report, and the winner as a folder."""
 
 import json
+import math
 import platform
 import re
 import subprocess
@@ -118,7 +119,7 @@ def decided(plan: Plan, storage: Storage, folder: Path) -> dict[str, Any]:
 def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner | None:
     """Chosen on validation images; its test accuracy has no say in it."""
     finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
-    if not finals:
+    if not finals or math.isnan(kept_value(plan.study, finals[0][1])):  # no validation images, so nothing to choose by
         return None
     scores = pd.DataFrame(
         {"arm": entry.arm.number, "model": entry.config[names.STUDENT_MODEL], "val": kept_value(plan.study, trial)}

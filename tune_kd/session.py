@@ -222,7 +222,8 @@ class Session:
     def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
         best = results.winner(self._plan, ledger, self._storage, self._folder)
         if best is None:
-            self._say("[yellow]note:[/] no final has left its weights here, so there is no model/ and no champion.")
+            why = "no final has left its weights here" if len(prepared.splits.validation) else "nothing was validated"
+            self._say(f"[yellow]note:[/] {why}, so there is no model/ and no champion.")
             return
         folder = self._folder / names.MODEL_DIR
         example = prepared.splits.images[prepared.splits.validation[:2]].astype(np.float32)

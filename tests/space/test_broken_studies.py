@@ -22,6 +22,19 @@ BROKEN = {
     "truth for a number": ("train: {batch_size: true}", ["train.batch_size = true", "a whole number at least 2"]),
     "word for a truth": ("control: no", ['control = "no"', "Allowed: true or false."]),
     "above the range": ("kd: {alpha: 1.5}", ["kd.alpha = 1.5", "Allowed: a number from 0 to 1."]),
+    "a search without validation": (
+        "data: {split: {validation: 0}}\nsearch: {train.lr: {choice: [1, 2]}}\ntrain: {keep: last}\n"
+        "teacher: {checkpoint: t.pt}",
+        ["data.split.validation = 0.0: trials are compared on validation images"],
+    ),
+    "the best of nothing": (
+        "data: {split: {validation: 0}}\ntrain: {keep: last}",
+        ['teacher.train.keep = "best": looks at validation images'],
+    ),
+    "the plateau of nothing": (
+        "data: {split: {validation: 0}}\ntrain: {keep: last, schedule: plateau}\nteacher: {checkpoint: t.pt}",
+        ['train.schedule = "plateau": looks at validation images'],
+    ),
     "not positive": ("train: {lr: -1e-3}", ["train.lr = -0.001", "Allowed: a number above 0."]),
     "infinite": ("train: {lr: 1e999}", ["train.lr = Infinity", "a number above 0"]),
     "one of two types": ("data: {size: big}", ['data.size = "big"', "a whole number above 0 or all"]),

@@ -1,5 +1,6 @@
 """Where a teacher comes from, and that a cached logit is what the teacher says."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,10 @@ from tune_kd.space.load import load
 from tune_kd.space.schema import Augment
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
-from tune_kd.teacher.making import CHUNK, IMAGENET, Block, Guide, Resident, Teacher
+from tune_kd.teacher.making import CHUNK, Block, Guide, Resident, Teacher
 from tune_kd.training import measures
 from tune_kd.training.export import export
-from tune_kd.training.train import Images
+from tune_kd.training.train import IMAGENET, Images
 
 STUDY = """
 study: taught
@@ -65,6 +66,14 @@ def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Ima
     made = make(study(tmp_path / "weights.pt", "teacher.model=lightnn"), data)
     assert tuple(made.mean) == (0.1,) * 3
     assert tuple(made.std) == (0.2,) * 3
+
+
+def test_nothing_is_said_of_validation_images_that_are_not_there(data: Images) -> None:
+    made = Teacher("lightnn", build("lightnn", classes=10, in_shape=data.shape).state_dict(), data.mean, data.std,
+                   data.shape, 10)  # fmt: skip
+    found = teacher.facts(made, data, torch.arange(0), torch.arange(100))
+    assert math.isnan(found[names.VAL_ACCURACY])  # type: ignore[arg-type]
+    assert 0 <= found[names.TEST_ACCURACY] <= 1  # type: ignore[operator]
 
 
 def test_what_the_report_says_of_it(data: Images) -> None:

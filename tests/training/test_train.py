@@ -1,6 +1,9 @@
 """One student: the same numbers every time, from a checkpoint as from the start, from the cache as from the teacher."""
 
+import base64
 import copy
+import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import torch
 
 from tune_kd import names
 from tune_kd.data.views import Program, Views
+from tune_kd.models import build
 from tune_kd.seeds import derive
 from tune_kd.space.load import load
 from tune_kd.space.schema import Train
@@ -18,6 +22,7 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.optim import learning_rate, make_optimizer, step
 from tune_kd.training.train import BLOCK_BYTES, Diverged, Images, Job, epoch_order, train, validate
+from tune_kd.training.train import test_scores as scores_on_test
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
 
@@ -191,6 +196,66 @@ def test_an_epoch_shows_each_image_once_unless_it_is_told_how_many() -> None:
 def test_learning_rates(settings: list[str], wanted: dict[int, float]) -> None:
     rates = study("train.lr=0.1", *settings).train
     assert {epoch: pytest.approx(learning_rate(rates, epoch, 30)) for epoch in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("losses", "rate"),
+    [
+        ([], 0.1),
+        ([3.0, 2.0, 2.5], 0.1),
+        ([3.0, 2.0, 2.5, 2.2], 0.01),
+        ([3.0, 2.0, 2.00001, 1.99999], 0.01),  # rounding is no progress
+        ([3.0, 2.0, 2.5, 1.0, 2.5], 0.1),
+        ([3.0, 2.0, 2.5, 2.2, 1.0, 1.5, 1.5], 0.001),
+    ],
+)
+def test_the_rate_falls_where_the_validation_loss_does_not(losses: list[float], rate: float) -> None:
+    rates = study("train.lr=0.1", "train.schedule=plateau", "train.patience=2").train
+    assert learning_rate(rates, len(losses) + 1, 30, losses) == pytest.approx(rate)
+
+
+def test_a_plateau_is_seen_again_after_an_interruption(data: Images, tmp_path: Path) -> None:
+    settings = study("train.schedule=plateau", "train.patience=1", "train.lr=0.3", "augment.kind=none")
+    whole = curve(settings, data, tmp_path / "whole.pt", until=6)
+    assert whole[-1][names.LEARNING_RATE] < whole[0][names.LEARNING_RATE]
+    parts = tmp_path / "parts.pt"
+    first = curve(settings, data, parts, until=3)
+    assert first + curve(settings, data, parts, until=6, reported=3) == whole
+
+
+def test_only_the_kernels_of_convolutions_decay() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(2, 2))
+    before = copy.deepcopy(model)
+    optimizer = make_optimizer(
+        model, Train(optimizer="sgd", lr=0.5, momentum=0, weight_decay=0.1, decay="convolutions")
+    )
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    step(optimizer)
+    assert torch.allclose(model[0].weight, before[0].weight * 0.95)
+    others = zip(list(model.parameters())[1:], list(before.parameters())[1:], strict=True)
+    assert all(torch.equal(a, b) for a, b in others)
+
+
+def test_without_validation_images_nothing_is_validated_and_the_training_is_the_same(
+    data: Images, tmp_path: Path
+) -> None:
+    settings = study("train.keep=last")
+    alone = dataclasses.replace(job(settings), validation=torch.arange(0))
+    rows: list[dict[str, float]] = []
+    train(alone, data, None, rows.append, tmp_path / "alone.pt")
+    seen = curve(settings, data, tmp_path / "seen.pt")
+    assert all(math.isnan(row[names.VAL_ACCURACY]) for row in rows)
+    assert [row[names.TRAIN_LOSS] for row in rows] == [row[names.TRAIN_LOSS] for row in seen]
+
+
+def test_which_test_images_were_right_is_kept_a_bit_each(data: Images) -> None:
+    model = build("digits_student", classes=10, in_shape=data.shape)
+    scores = scores_on_test(model, data, torch.arange(301, 412), None)
+    count, _, bits = scores[names.CORRECT].partition(":")
+    right = np.unpackbits(np.frombuffer(base64.b64decode(bits), np.uint8), count=int(count))
+    assert len(right) == 111
+    assert right.mean() == pytest.approx(scores[names.TEST_ACCURACY])
 
 
 def test_seeds_differ_by_what_they_are_for() -> None:

@@ -53,6 +53,31 @@ def test_published_settings_come_first_in_both_arms(tmp_path: Path) -> None:
     assert first_config(play, 0)["kd.alpha"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("searched", "trials"),
+    [("null", {names.DISTILLED: 0, names.SCRATCH: 0}), ("{kd.alpha: {uniform: [0.1, 1.0]}}", {names.SCRATCH: 0})],
+)
+def test_an_arm_in_which_nothing_is_searched_has_finals_alone(
+    tmp_path: Path, searched: str, trials: dict[str, int]
+) -> None:
+    play = Play(tmp_path, f"search={searched}", "first=null", "train.lr=0.02")
+    play.run()
+    for arm in play.plan.arms:
+        assert len(list(play.ledger.entries(arm))) == trials.get(arm.name, 9)
+        finals = list(play.ledger.finals(arm))
+        assert [trial.state.name for _, trial in finals] == [names.COMPLETE] * 2
+        assert {entry.config["train.lr"] for entry, _ in finals} == {0.02}
+    again = Play(tmp_path, f"search={searched}", "first=null", "train.lr=0.02")
+    assert again.conductor.next() == "done"
+
+
+def test_an_arm_whose_finals_all_failed_is_hopeless(tmp_path: Path) -> None:
+    play = Play(tmp_path, "search=null", "first=null", "conditions=null")
+    while isinstance(leg := play.conductor.next(), Leg):
+        play.diverge(leg)
+    assert sum(play.ledger.hopeless().values()) == 4
+
+
 def first_config(play: Play, arm: int) -> dict[str, float]:
     return next(entry.config for entry, _ in play.ledger.entries(play.plan.arms[arm]))
 

@@ -44,7 +44,9 @@ def split(dataset: Dataset, data: Data, seed: int) -> Splits:
     pool = _Pool(dataset, seed)
     official = dataset.official_test is not None and not data.evaluate_on
     test = pool.official() if official else pool.take("test", data.split.test, evaluate)
-    validation = pool.take("validation", data.split.validation, evaluate)
+    # Where nothing is chosen, nobody has to be set aside for it.
+    wanted = data.split.validation
+    validation = pool.take("validation", wanted, evaluate) if wanted else np.empty(0, dtype=np.int64)
     if data.overlap:
         teacher = pool.left(teach)
     elif data.split.teacher == 0:  # a teacher that is loaded, not trained, needs no images

@@ -56,6 +56,7 @@ class Data(Section):
     source: str = "all"
     size: Positive | Literal["all"] = "all"
     weight: Annotated[float, Field(gt=0, lt=1)] | None = None
+    normalize: Literal["dataset", "imagenet"] = "dataset"
     split: Split = Split()
     evaluate_on: tuple[str, ...] = ()
     teacher_on: tuple[str, ...] = ()
@@ -82,12 +83,14 @@ class Train(Section):
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    decay: Literal["all", "convolutions"] = "all"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
-    schedule: Literal["constant", "cosine", "step", "milestones"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "milestones", "plateau"] = "constant"
     step_epochs: Positive = 30
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.625, 0.75, 0.875)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    patience: Positive = 10
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=2)] = 128
     epoch_images: Positive | None = None
@@ -96,10 +99,12 @@ class Train(Section):
 
 
 class Teacher(Section):
-    """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address."""
+    """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address. `missing` is said
+    to whoever lacks the file."""
 
     model: str = "digits_teacher"
     checkpoint: str | None = None
+    missing: str = ""
     normalize: Literal["dataset", "imagenet"] = "dataset"
     epochs: Positive = 20
     train: Train = Train()

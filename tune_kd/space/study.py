@@ -102,6 +102,19 @@ def _check_budget(study: Study) -> Iterator[Problem]:
             yield Problem(f"budget.{key}", text, value)
 
 
+def _check_validation(study: Study) -> Iterator[Problem]:
+    if study.data.split.validation:
+        return
+    if any(searched_keys(study, arm) for arm in (names.SCRATCH, names.DISTILLED)):
+        text = "trials are compared on validation images. Set some aside, or search nothing."
+        yield Problem("data.split.validation", text, study.data.split.validation)
+    trained = {"train": study.train} | ({} if study.teacher.checkpoint else {"teacher.train": study.teacher.train})
+    for at, train in trained.items():
+        for key, value in (("keep", "best"), ("schedule", "plateau")):
+            if getattr(train, key) == value:
+                yield Problem(f"{at}.{key}", "looks at validation images, and data.split.validation is 0.", value)
+
+
 def _check_places(study: Study) -> Iterator[Problem]:
     for key in study.conditions:
         if key in study.search:
@@ -193,7 +206,7 @@ def _check_counts(study: Study) -> Iterator[Problem]:
 
 _CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
-    _check_objectives,
+    _check_objectives, _check_validation,
 )  # fmt: skip
 
 

@@ -22,9 +22,7 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.logits import CacheKey, LogitCache
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.precision import Precision
-from tune_kd.training.train import Images, Job, normalise, predict, train
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+from tune_kd.training.train import IMAGENET, Images, Job, normalise, predict, train
 
 LATENCY_REPEATS = 50
 
@@ -121,22 +119,24 @@ def _frozen(study: Study, model: nn.Module, data: Images, mean: tuple[float, ...
 def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> dict[str, float | int | str]:
     """What the report says of the teacher."""
     model = teacher.module(data.images.device)
-    scores = {
-        name: measures.evaluate(predict(model, teacher.read(data), index), data.labels[index], data.classes)
-        for name, index in (("val", validation), ("test", test))
-    }
+    val, tested = (
+        measures.evaluate(predict(model, teacher.read(data), index), data.labels[index], data.classes)
+        if len(index)
+        else measures.NOTHING
+        for index in (validation, test)
+    )
     latency, latency_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
     return {
         names.LATENCY_1_MS: latency,
         names.LATENCY_1_P95_MS: latency_p95,
         "model": teacher.model,
         "digest": teacher.digest,
-        names.TEST_ACCURACY: scores["test"].accuracy,
-        names.VAL_ACCURACY: scores["val"].accuracy,
-        names.TEST_NLL: scores["test"].nll,
-        names.TEST_ECE: scores["test"].ece,
-        names.TEST_PRECISION: scores["test"].macro_precision,
-        names.TEST_RECALL: scores["test"].macro_recall,
+        names.TEST_ACCURACY: tested.accuracy,
+        names.VAL_ACCURACY: val.accuracy,
+        names.TEST_NLL: tested.nll,
+        names.TEST_ECE: tested.ece,
+        names.TEST_PRECISION: tested.macro_precision,
+        names.TEST_RECALL: tested.macro_recall,
         names.PARAMETERS: measures.parameter_count(model),
         names.SIZE_MB: measures.size_mb(model),
         names.MACS: measures.macs(model, data.shape),

@@ -1,6 +1,8 @@
 """What a model is worth: quality from its logits, and what it costs to deploy."""
 
+import base64
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,10 @@ class Scores:
     per_class: tuple[float, ...]
 
 
+NOTHING: Final = Scores(math.nan, math.nan, math.nan, math.nan, math.nan, ())
+"""The scores on no images at all."""
+
+
 def evaluate(logits: Tensor, labels: Tensor, classes: int) -> Scores:
     logits = logits.float()
     hits, predicted, actual = _counts(logits.argmax(1), labels, classes)
@@ -40,6 +46,11 @@ def evaluate(logits: Tensor, labels: Tensor, classes: int) -> Scores:
         macro_recall=float((hits / actual.clamp(min=1))[seen].mean()),
         per_class=tuple((hits / actual).tolist()),
     )
+
+
+def packed(hits: Tensor) -> str:
+    """A bit an image as text that JSON takes: their number, a colon, and the bits in base64."""
+    return f"{len(hits)}:{base64.b64encode(np.packbits(hits.cpu().numpy()).tobytes()).decode()}"
 
 
 def _counts(predictions: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:

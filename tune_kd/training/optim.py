@@ -2,12 +2,16 @@
 
 import inspect
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from tune_kd.space.schema import Train
+
+PLATEAU: Final = 1e-4
+"""A loss that falls by less has not fallen."""
 
 
 def _spare_the_compiler() -> None:
@@ -35,14 +39,22 @@ def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     # A recorded step reads the rate from the GPU's memory, and counts its steps there.
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.lr, device=device) if on_gpu else settings.lr
+    weights = _groups(model, settings)
     if settings.optimizer == "sgd":
         # Nesterov momentum is defined only where there is momentum.
         nesterov = settings.nesterov and settings.momentum > 0
-        return torch.optim.SGD(
-            model.parameters(), rate, settings.momentum, 0, settings.weight_decay, nesterov, fused=True
-        )
+        return torch.optim.SGD(weights, rate, settings.momentum, 0, settings.weight_decay, nesterov, fused=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
+    return kind(weights, rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
+
+
+def _groups(model: nn.Module, settings: Train) -> list[dict[str, Any]]:
+    """All weights alike, or those of convolutions (without their biases) apart: only they decay then."""
+    weights = list(model.parameters())
+    if settings.decay == "all":
+        return [{"params": weights}]
+    kernels, others = ([each for each in weights if (each.dim() == 4) is wanted] for wanted in (True, False))
+    return [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -62,8 +74,9 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
-    """The rate of one epoch (counted from 1) in a training planned for `epochs`."""
+def learning_rate(settings: Train, epoch: int, epochs: int, losses: Sequence[float] = ()) -> float:
+    """The rate of one epoch (counted from 1) in a training planned for `epochs`; `losses` are those on the validation
+    images after each epoch before it."""
     if epoch <= settings.warmup_epochs:
         return settings.lr * epoch / (settings.warmup_epochs + 1)
     done = epoch - 1
@@ -74,4 +87,17 @@ def learning_rate(settings: Train, epoch: int, epochs: int) -> float:
     if settings.schedule == "milestones":
         passed = sum(done >= round(share * epochs) for share in settings.milestones)
         return settings.lr * settings.gamma**passed
+    if settings.schedule == "plateau":
+        return settings.lr * settings.gamma ** _plateaus(losses, settings.patience)
     return settings.lr
+
+
+def _plateaus(losses: Sequence[float], patience: int) -> int:
+    """How often the loss has not fallen for `patience` epochs in a row."""
+    best, waited, count = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best - PLATEAU else waited + 1
+        best = min(best, loss)
+        if waited == patience:
+            count, waited = count + 1, 0
+    return count

@@ -34,6 +34,9 @@ from tune_kd.training.step import Batch, Step, joined
 Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
 
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation that many a recipe normalises by, whatever its images are."""
+
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512, "mps": 512}
 """Images in one run without gradients; on a CPU what its caches hold, and no more memory than a step of training."""
 
@@ -128,7 +131,8 @@ def train(
     step = make_step(ordinary, data.images.device, _steps(job, done))
     for epoch in range(done + 1, job.until + 1):
         started = time.perf_counter()
-        rate = learning_rate(settings.train, epoch, settings.budget.epochs)
+        losses = [each[names.VAL_LOSS] for each in state["history"]]
+        rate = learning_rate(settings.train, epoch, settings.budget.epochs, losses)
         set_rate(optimizer, rate)
         metrics = _epoch(ordinary, step, job, data, teacher, epoch)
         if metrics is None:
@@ -282,6 +286,8 @@ def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp
 
 def validate(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> dict[str, float]:
     """What is reported about the validation images after each epoch, in the precision of the training."""
+    if not len(index):
+        return dict.fromkeys((names.VAL_ACCURACY, names.VAL_LOSS, names.VAL_PRECISION, names.VAL_RECALL), math.nan)
     scores = measures.evaluate(
         predict(model, data, index, used), data.labels[index.to(data.labels.device)], data.classes
     )
@@ -298,7 +304,8 @@ def validate(model: nn.Module, data: Images, index: Tensor, used: Precision = "f
 def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: Tensor | None) -> Mapping[str, Any]:
     """Everything that is read off the test images, once per model; in fp32, as whoever uses the model will run it."""
     logits = predict(model, data, index)
-    scores = measures.evaluate(logits, data.labels[index.to(data.labels.device)], data.classes)
+    labels = data.labels[index.to(data.labels.device)]
+    scores = measures.evaluate(logits, labels, data.classes)
     agreement = math.nan
     if teacher_logits is not None:
         agreement = float((logits.argmax(1) == teacher_logits.to(logits.device).argmax(1)).float().mean())
@@ -310,4 +317,5 @@ def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: T
         names.TEST_RECALL: scores.macro_recall,
         names.TEACHER_AGREEMENT: agreement,
         names.PER_CLASS: scores.per_class,
+        names.CORRECT: measures.packed(logits.argmax(1) == labels),
     }

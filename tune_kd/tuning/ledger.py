@@ -15,7 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from tune_kd import names
 from tune_kd.errors import TuneKDError
@@ -235,7 +235,7 @@ class Ledger:
 
     def rule(self, arm: Arm) -> Rule:
         """Where the arm stands, rebuilt from its reports in the order in which they can have come."""
-        budget = self._plan.study.budget
+        budget = self._plan.study.budget.model_copy(update={"trials": self._plan.trials_of(arm)})
         rule = rule_named(budget.early_stopping)(budget, self.objective, self._costs[arm.number])
         for entry, trial in self.entries(arm):
             rule.asked(entry.number, entry.config)
@@ -260,7 +260,10 @@ class Ledger:
     def chosen(self, arm: Arm) -> list[TrialConfig]:
         """The configurations that go to the finals: the best one, or with two objectives one for each front model."""
         rivals = [self._best_of(rival) for rival in self._plan.rivals(arm)]
-        return [entry.config for entry in self.objective.finalists(self._best_of(arm), rivals, self._prices)]
+        found = [entry.config for entry in self.objective.finalists(self._best_of(arm), rivals, self._prices)]
+        if not found and not self._plan.trials_of(arm):
+            return [suggest(self._plan.study, arm.name, arm.cell, FixedTrial({}))]
+        return found
 
     def _best_of(self, arm: Arm) -> Best[Entry]:
         def best(model: str | None) -> tuple[Entry, float] | None:
@@ -270,10 +273,10 @@ class Ledger:
         return best
 
     def hopeless(self) -> Counter[tuple[str, str]]:
-        """Arms of which every trial failed, and how often for which reason."""
+        """Arms of which every trial failed (every final, where there are no trials), and how often for which reason."""
         reasons: Counter[tuple[str, str]] = Counter()
         for arm in self._plan.arms:
-            trials = [trial for _, trial in self.entries(arm)]
+            trials = [trial for _, trial in self.entries(arm)] or [trial for _, trial in self.finals(arm)]
             if trials and all(trial.state == TrialState.FAIL for trial in trials):
                 reasons.update((arm.key, trial.user_attrs.get(REASON, "unknown")) for trial in trials)
         return reasons
