@@ -22,7 +22,7 @@ search:
   train.lr: {loguniform: [0.001, 0.1]}
 first:
   - {kd.alpha: 0.9, train.lr: 0.01}
-budget: {trials: 9, epochs: 9, repeats: 2}
+budget: {trials: 9, epochs: 9, repeats: 2, early_stopping: asha}
 """
 
 MODELS: Mapping[str, tuple[float, float]] = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 RULES: Final[Mapping[str, str]] = {
+    "auto": "tune_kd.tuning.rules.auto:Auto",
     "asha": "tune_kd.tuning.rules.halving:Asha",
     "stop": "tune_kd.tuning.rules.halving:Stop",
     "median": "tune_kd.tuning.rules.median:Median",

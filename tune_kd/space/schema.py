@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 else:
     Objective = Literal[tuple(OBJECTIVES)]
     RuleName = Literal[tuple(RULES)]
-ALLOWED_OBJECTIVES: Final = "[accuracy], [accuracy, size], [accuracy, latency] or [accuracy, macs]"
+_PAIRS = [f"[{ACCURACY}]", *(f"[{ACCURACY}, {cost}]" for cost in OBJECTIVES if cost != ACCURACY)]
+ALLOWED_OBJECTIVES: Final = f"{', '.join(_PAIRS[:-1])} or {_PAIRS[-1]}"
 
 
 class Section(BaseModel):
@@ -146,7 +147,7 @@ class Budget(Section):
     complete: Positive | None = None
     repeats: Positive = 5
     seconds: Annotated[float, Field(gt=0)] | None = None
-    early_stopping: RuleName = "asha"
+    early_stopping: RuleName = "auto"
     sampler: Literal["tpe", "random"] = "tpe"
 
     @property

@@ -3,9 +3,9 @@
 import importlib
 
 from tune_kd.space.rules import RULES
-from tune_kd.tuning.rules.rule import GoOn, Rule, Step
+from tune_kd.tuning.rules.rule import GoOn, Rule, Step, Stepwise
 
-__all__ = ["GoOn", "Rule", "Step", "rule_named"]
+__all__ = ["GoOn", "Rule", "Step", "Stepwise", "rule_named"]
 
 
 def rule_named(name: str) -> type[Rule]:

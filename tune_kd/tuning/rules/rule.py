@@ -119,3 +119,26 @@ class Rule(ABC):
             if until == rule.last or rule.stops(number):
                 rule.finished(number)
         return sum(rule.epochs.values())
+
+
+class Stepwise(Rule):
+    """A rule without rungs: looks at each trial every so many epochs, and nobody ever waits."""
+
+    def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
+        super().__init__(budget, objective, costs)
+        self.steps = (*self.marks(budget), self.last)
+
+    @classmethod
+    def marks(cls, budget: Budget) -> tuple[int, ...]:
+        return tuple(range(budget.first, budget.epochs, budget.first))
+
+    @property
+    def begin(self) -> int:
+        return self.steps[0]
+
+    def onward(self) -> GoOn | None:
+        """Who is furthest goes first, so that what was begun ends."""
+        number = min(self.waiting, key=lambda number: (-self.epochs[number], number), default=None)
+        if number is None:
+            return None
+        return next(GoOn(number, step, k) for k, step in enumerate(self.steps) if step > self.epochs[number])
