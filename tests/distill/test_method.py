@@ -45,7 +45,7 @@ def test_a_line_says_what_its_class_takes(name: str) -> None:
     known, made = methods.METHODS[name], class_of(name)
     arguments = set(inspect.signature(made).parameters) - {"given"}
     assert arguments == {key for key in known.settings if key != f"{name}_weight"}
-    assert made.soft == known.soft
+    assert (made.soft, made.features) == (known.soft, known.features)
 
 
 def test_a_method_of_the_users_is_searched_trained_and_kept(mine: None, tmp_path: Path) -> None:

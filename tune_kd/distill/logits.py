@@ -49,7 +49,7 @@ def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 * KL(teacher || student) of the softened distributions, batch mean."""
     log_s = F.log_softmax(student.float() / temperature, 1)
     log_t = F.log_softmax(teacher.float() / temperature, 1)
-    return temperature**2 * _kl(log_s, log_t).mean()
+    return temperature**2 * kl(log_s, log_t).mean()
 
 
 def dkd(
@@ -66,13 +66,13 @@ def dkd(
     """
     log_s = F.log_softmax(student.float() / temperature, 1)
     log_t = F.log_softmax(teacher.float() / temperature, 1)
-    binary_s, rest_s = _cut(log_s, labels)
-    binary_t, rest_t = _cut(log_t, labels)
-    parts = target_weight * _kl(binary_s, binary_t) + rest_weight * _kl(rest_s, rest_t)
+    binary_s, rest_s = cut(log_s, labels)
+    binary_t, rest_t = cut(log_t, labels)
+    parts = target_weight * kl(binary_s, binary_t) + rest_weight * kl(rest_s, rest_t)
     return temperature**2 * parts.mean()
 
 
-def _cut(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cut(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(target, rest) in logs, and the rest renormalised; without 1-p, whose log is lost when a model is sure."""
     target = labels[:, None]
     others = torch.arange(log_p.shape[1] - 1, device=log_p.device).expand(len(log_p), -1)
@@ -96,6 +96,6 @@ def _distance(a: Tensor, b: Tensor, dim: int) -> Tensor:
     return 1 - F.cosine_similarity(a, b, dim).mean()
 
 
-def _kl(log_s: Tensor, log_t: Tensor) -> Tensor:
+def kl(log_s: Tensor, log_t: Tensor) -> Tensor:
     """KL(t || s), one number an image."""
     return (log_t.exp() * (log_t - log_s)).sum(1)

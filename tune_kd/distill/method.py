@@ -40,8 +40,15 @@ class Given:
     classes: int
     images: int
     seed: int
+    layers: str = "auto"
     student: Network | None = None
     teacher: Network | None = None
+
+    def networks(self) -> tuple[Network, Network]:
+        """Of the student and of the teacher."""
+        assert self.student is not None, "a method on feature maps says so: features = True"
+        assert self.teacher is not None
+        return self.student, self.teacher
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,26 @@ from tune_kd.errors import InputError
 
 Weight = Annotated[float, Field(ge=0)]
 JOIN: Final = "+"
+PLACES: Final = ("auto", "first", "middle", "last", "all")
+"""Which of the pairs of layers that were found a method compares; `auto` are those its authors compare."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A method as a study sees it. A soft one compares logits, so it has a use for T and for standardization."""
+    """A method as a study sees it. A soft one compares logits, so it has a use for T and for standardization; one of
+    features compares maps, and the teacher's network runs for it."""
 
     place: str | type[Any]
     settings: Mapping[str, FieldInfo]
-    soft: bool = True
     source: str = ""
+    soft: bool = True
+    features: bool = False
 
 
-def _known(source: str, place: str, soft: bool = True, **settings: Any) -> Known:
+def _known(source: str, place: str, features: bool = False, **settings: Any) -> Known:
     """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
-    return Known(place, {name: _field(*told) for name, told in settings.items()}, soft, source)
+    fields = {name: _field(*told) for name, told in settings.items()}
+    return Known(f"tune_kd.distill.{place}", fields, source, not features, features)
 
 
 def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
@@ -38,18 +43,49 @@ def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
 
 
 METHODS: Final[dict[str, Known]] = {
-    "kd": _known("Hinton 2015", "tune_kd.distill.logits:KD"),
+    "kd": _known("Hinton 2015", "logits:KD"),
     "dkd": _known(
         "Zhao 2022",
-        "tune_kd.distill.logits:DKD",
+        "logits:DKD",
         target_weight=(1.0, "the weight of the part that compares the target class with the rest"),
         rest_weight=(8.0, "the weight of the part among the other classes"),
     ),
     "dist": _known(
         "Huang 2022",
-        "tune_kd.distill.logits:DIST",
+        "logits:DIST",
         row_weight=(1.0, "the weight of the correlation between classes of an image"),
         column_weight=(1.0, "the weight of the correlation between images of a class"),
+    ),
+    "rld": _known(
+        "Sun 2024",
+        "refined:RLD",
+        rld_sure=(1.0, "the weight of the part on how sure to be of the label"),
+        rld_rest=(8.0, "the weight of the part among the classes that the teacher puts below the label"),
+    ),
+    "normkd": _known("Chi 2023", "temperatures:NormKD"),
+    "ttm": _known("Zheng 2024", "temperatures:TTM"),
+    "wttm": _known("Zheng 2024", "temperatures:WTTM"),
+    "fitnet": _known(
+        "Romero 2015; Tian 2020", "features:FitNet", features=True, fitnet_weight=(100.0, "the weight of its term")
+    ),
+    "at": _known(
+        "Zagoruyko 2017; Tian 2020",
+        "features:AttentionTransfer",
+        features=True,
+        at_weight=(1000.0, "the weight of its term"),
+    ),
+    "sp": _known(
+        "Tung 2019; Tian 2020",
+        "relations:SimilarityPreserving",
+        features=True,
+        sp_weight=(3000.0, "the weight of its term"),
+    ),
+    "rkd": _known(
+        "Park 2019; Tian 2020",
+        "relations:RKD",
+        features=True,
+        rkd_distance=(25.0, "the weight of distances"),
+        rkd_angle=(50.0, "the weight of angles"),
     ),
 }
 
@@ -65,7 +101,11 @@ def _enter(name: str, known: Known) -> None:
     }
     METHODS[name] = known
     FIELDS.update(own)
-    for key in [*own, *(("kd.temperature", "kd.standardize") if known.soft else ())]:
+    shared = [
+        *(("kd.temperature", "kd.standardize") if known.soft else ()),
+        *(("kd.layers",) if known.features else ()),
+    ]
+    for key in [*own, *shared]:
         _OWNERS.setdefault(key, set()).add(name)
 
 
@@ -90,7 +130,8 @@ def register(name: str, place: type[Any]) -> None:
     own = {weight_key(name), *(f"kd.{key}" for key in settings if f"kd.{key}" != weight_key(name))}
     if taken := sorted(own & FIELDS.keys()):
         raise InputError(f"{at}: another method has {', '.join(taken)}. Rename the argument; {name}_… is free.")
-    _enter(name, Known(place, settings, getattr(place, "soft", False)))
+    kinds = getattr(place, "soft", False), getattr(place, "features", False)
+    _enter(name, Known(place, settings, place.__name__, *kinds))
 
 
 def no_method(name: str, given: object) -> InputError:
@@ -115,6 +156,11 @@ def parts(method: str) -> tuple[str, ...]:
 def is_method(text: str) -> bool:
     found = parts(text)
     return len(set(found)) == len(found) and set(found) <= METHODS.keys()
+
+
+def is_layers(text: str) -> bool:
+    named = [pair.split(":") for pair in text.split(",")]
+    return text in PLACES or all(len(pair) == 2 and all(path.strip() for path in pair) for pair in named)
 
 
 def settings_of(used: Sequence[str]) -> tuple[str, ...]:

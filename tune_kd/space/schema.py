@@ -126,6 +126,7 @@ class Distillation(Section):
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0)] = 4.0
     standardize: bool = False
+    layers: str = "auto"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
 
     if not TYPE_CHECKING:

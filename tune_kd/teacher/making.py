@@ -20,6 +20,7 @@ from tune_kd.seeds import derive
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.teacher.logits import CacheKey, LogitCache
+from tune_kd.teacher.online import Online
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.precision import Precision
 from tune_kd.training.train import IMAGENET, Images, Job, normalise, predict, train
@@ -237,6 +238,10 @@ class Guide:
                 with suppress(Exception):
                     self._neighbours.offer(cache.name, (images[unknown], views[unknown], fresh))
         return logits
+
+    def online(self) -> Online:
+        """The teacher's network, for methods that look at feature maps."""
+        return Online(self._teacher.module(self._device), self._teacher.mean, self._teacher.std, self._used)
 
     def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
         # Whatever goes wrong between machines fails no training: the teacher is here as well.

@@ -41,6 +41,6 @@ def method_for(student: Taught, settings: Distillation, teacher: object) -> tupl
         online = teacher.online()
         looks = [taps.network(module, student.shape, device) for module in (student.model, online.module)]
     given = Given(
-        temperature(settings), student.epochs, student.classes, student.images, student.seed, *looks
-    )  # fmt: skip
+        temperature(settings), student.epochs, student.classes, student.images, student.seed, settings.layers, *looks
+    )
     return Distiller.of(settings, given).to(device), online

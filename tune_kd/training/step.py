@@ -80,7 +80,7 @@ class Step:
         paths = distiller.taps("student") if distiller is not None else ()
         with precision.autocast(batch.inputs.device, self.used):
             logits, maps = taps.run(self.model, batch.inputs, paths)
-        student = Seen(logits.float(), maps, batch.index)
+        student = Seen(logits.float(), {path: each.float() for path, each in maps.items()}, batch.index)
         smoothing = self.settings.train.label_smoothing
         parts = loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
         self.optimizer.zero_grad(set_to_none=True)
