@@ -7,7 +7,10 @@ STUDENT_MODEL: Final = "student.model"
 
 # Arms.
 DISTILLED: Final = "distilled"
-SCRATCH: Final = "scratch"
+SCRATCH: Final[Literal["scratch"]] = "scratch"
+SMOOTHED: Final[Literal["smoothed"]] = "smoothed"
+"""Trained without a teacher on smoothed labels: what a teacher gains beyond this is not a regulariser's."""
+CONTROLS: Final = (SCRATCH, SMOOTHED)
 
 # What a trial reports once an epoch.
 EPOCH: Final = "epoch"

@@ -33,13 +33,13 @@ class Plan:
 
     def arm(self, cell: Cell, name: str) -> Arm | None:
         """The arm that answers for a cell; cells that differ only in how they distil share one scratch arm."""
-        wanted = control_cell(cell) if name == names.SCRATCH else cell
+        wanted = cell if name == names.DISTILLED else control_cell(cell)
         return next((arm for arm in self.arms if arm.name == name and arm.cell == wanted), None)
 
     def rivals(self, arm: Arm) -> tuple[Arm, ...]:
         """The arms that it is compared with in some cell."""
-        other = names.SCRATCH if arm.name == names.DISTILLED else names.DISTILLED
-        shared = [self.arm(cell, other) for cell in self.cells if self.arm(cell, arm.name) == arm]
+        others = names.CONTROLS if arm.name == names.DISTILLED else (names.DISTILLED,)
+        shared = [self.arm(cell, name) for cell in self.cells if self.arm(cell, arm.name) == arm for name in others]
         return tuple({rival.number: rival for rival in shared if rival}.values())
 
     @property
@@ -71,8 +71,8 @@ def make(study: Study) -> Plan:
     every = cells(study)
     arms: list[Arm] = []
     for cell in every:
-        wanted = [(names.DISTILLED, cell)] + ([(names.SCRATCH, control_cell(cell))] if study.control else [])
-        for name, own in wanted:
+        controls = study.controls if study.control else ()
+        for name, own in [(names.DISTILLED, cell), *((name, control_cell(cell)) for name in controls)]:
             if not any(arm.name == name and arm.cell == own for arm in arms):
                 arms.append(Arm(len(arms), name, own))
     return Plan(study, every, tuple(arms))

@@ -161,7 +161,7 @@ def _words(study: Study, where: Machines, found: Estimate) -> list[str]:
 def _cells_table(todo: Plan, prepared: Prepared) -> Table:
     table = Table("cell", "student images", "arms", header_style="bold")
     for cell in todo.cells:
-        arms = [name for name in (names.DISTILLED, names.SCRATCH) if todo.arm(cell, name)]
+        arms = [name for name in (names.DISTILLED, *names.CONTROLS) if todo.arm(cell, name)]
         table.add_row(plan.label(cell) or "all", str(max(_images(todo.study, cell, prepared))), ", ".join(arms))
     return table
 

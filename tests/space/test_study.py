@@ -13,7 +13,7 @@ from tune_kd.errors import InputError
 from tune_kd.names import DISTILLED, SCRATCH
 from tune_kd.space.load import load
 from tune_kd.space.schema import SEARCHABLE
-from tune_kd.space.study import Study, cells, constants, grid_points, resolve, searched_keys, suggest
+from tune_kd.space.study import RARE, Study, cells, constants, grid_points, resolve, searched_keys, suggest, varying
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -64,7 +64,7 @@ def test_searched_keys_put_parents_first_and_scratch_has_no_distillation(study: 
 def test_suggestions_are_whole_valid_and_conditional(study: Study) -> None:
     even, plain = cells(study)[2], cells(study)[0]
     for config in ask(study, DISTILLED, even):
-        assert set(config) == SEARCHABLE | {"kd.target_weight", "kd.rest_weight"}
+        assert set(config) == set(varying(study)) == SEARCHABLE - set(RARE) | {"kd.target_weight", "kd.rest_weight"}
         assert config["train.nesterov"] is True
         assert config["train.batch_size"] in range(16, 129, 16)
         assert all(study.search[key].contains(config[key]) for key in ("kd.alpha", "train.lr", "data.weight"))
@@ -82,8 +82,8 @@ def test_control_searches_the_same_dimensions_but_those_of_distillation(study: S
     trial = FixedTrial({"train.lr": 0.01, "train.batch_size": 32, "train.warmup_epochs": 2, "data.weight": 0.5})
     config = suggest(study, SCRATCH, cells(study)[2], trial)
     assert set(trial.params) == set(searched_keys(study, SCRATCH))
-    assert {key: config[key] for key in SEARCHABLE if key.startswith("kd.")} == {
-        f"kd.{name}": value for name, value in study.kd
+    assert {key: value for key, value in config.items() if key.startswith("kd.")} == {
+        key: getattr(study.kd, key.removeprefix("kd.")) for key in varying(study) if key.startswith("kd.")
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from tune_kd.distill.method import Given, Method, Seen, class_of, make
 from tune_kd.distill.schedules import Schedule
 from tune_kd.space import methods
 from tune_kd.space.schema import Distillation
+
+NEVER: Final = 10**9
+"""No training has so many epochs."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class LossParts:
 class Distiller(nn.Module):
     """Methods by name. Each is weighed against the others; their sum is weighed against cross-entropy."""
 
-    def __init__(self, settings: Distillation, members: Mapping[str, Method]) -> None:
+    def __init__(self, settings: Distillation, members: Mapping[str, Method], epochs: int) -> None:
         super().__init__()
         self.settings = settings
+        self.epochs = epochs
         self.members = nn.ModuleDict(dict(members))
         self.parts: tuple[str, ...] = ()
         """Names of the parts told last, where there are several."""
@@ -42,7 +47,7 @@ class Distiller(nn.Module):
             own = {key: getattr(settings, key) for key in methods.METHODS[name].settings}
             own.pop(methods.weight_key(name).removeprefix("kd."), None)
             members[name] = make(name, given, own)
-        return cls(settings, members)
+        return cls(settings, members, given.epochs)
 
     def each(self) -> dict[str, Method]:
         return {name: member for name, member in self.members.items() if isinstance(member, Method)}
@@ -77,24 +82,28 @@ def loss_parts(
     ce = F.cross_entropy(student.logits, labels, label_smoothing=label_smoothing)
     if distiller is None or teacher is None:
         return LossParts(ce, ce.detach(), torch.zeros_like(ce), {})
-    weight_ce, weight_kd = loss_weights(distiller.settings, epoch, taught=True)
+    weight_ce, weight_kd = loss_weights(distiller.settings, epoch, taught=True, epochs=distiller.epochs)
     told = distiller(student, teacher, labels, epoch)
     term = sum(told.values(), torch.zeros_like(ce))
     parts = {name: told[name].detach() for name in distiller.parts}
     return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach(), parts)
 
 
-def loss_weights(settings: Distillation, epoch: int, taught: bool) -> tuple[float, float]:
+def loss_weights(settings: Distillation, epoch: int, taught: bool, epochs: int = 1) -> tuple[float, float]:
     """Of cross-entropy and of the teacher's term. In a warm-up only the teacher's grows, as where this was published;
     cross-entropy keeps its own throughout."""
-    if not taught or settings.alpha == 0:
+    if not taught or not settings.teaches:
         return 1.0, 0.0
     ramp = min(1.0, epoch / settings.warmup_epochs) if settings.warmup_epochs else 1.0
-    return 1 - settings.alpha, settings.alpha * ramp
+    if settings.independent:
+        ce, weight = (1.0 if each is None else each for each in (settings.ce_weight, settings.weight))
+        return ce, weight * ramp
+    alpha = Schedule(settings.alpha, settings.alpha_end, settings.alpha_schedule, epochs)(epoch)
+    return 1 - alpha, alpha * ramp
 
 
-def temperature(settings: Distillation) -> Schedule:
-    return Schedule(settings.temperature)
+def temperature(settings: Distillation, epochs: int = 1) -> Schedule:
+    return Schedule(settings.temperature, settings.temperature_end, settings.temperature_schedule, epochs)
 
 
 def features(settings: Distillation) -> bool:
@@ -103,5 +112,7 @@ def features(settings: Distillation) -> bool:
 
 
 def settled(settings: Distillation) -> int:
-    """The first epoch from which on nothing changes with the epoch any more: only then can a step be recorded."""
-    return settings.warmup_epochs
+    """The first epoch from which on nothing changes with the epoch any more: only then can a step be recorded. Under a
+    schedule there is none, since the numbers of an epoch would be part of the recording."""
+    scheduled = {settings.alpha_schedule, settings.temperature_schedule} != {"constant"}
+    return NEVER if scheduled else settings.warmup_epochs

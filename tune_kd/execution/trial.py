@@ -68,7 +68,7 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
     # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, report) as (saved, told):
         guide = None
-        if order.arm == names.DISTILLED and order.teacher is not None and study.kd.alpha > 0:
+        if order.arm == names.DISTILLED and order.teacher is not None and study.kd.teaches:
             views = Views.of(study.augment, study.seed)
             guide = guided_by(reference, order.share.gpu, order.teacher, views)
         model = train(job, data, guide, told, saved)

@@ -12,7 +12,7 @@ from tune_kd.space import methods
 from tune_kd.space.domains import OPTIONS
 from tune_kd.space.messages import FIELDS, Problems, flatten, input_error, problems_of, show
 from tune_kd.space.modes import chosen, leaves
-from tune_kd.space.study import Study, methods_of
+from tune_kd.space.study import Study, independent, methods_of
 from tune_kd.space.yaml12 import parse, write
 
 MAX_BYTES: Final = 100_000
@@ -53,6 +53,9 @@ def dump(study: Study) -> str:
     }
     for key in methods.settings_of(methods_of(study)):
         raw["kd"].setdefault(key.removeprefix("kd."), methods.default(key))
+    # Terms are weighed in one way or in the other; with both a study is refused.
+    for name in ("alpha", "alpha_schedule", "alpha_end") if independent(study) else ("weight", "ce_weight"):
+        del raw["kd"][name]
     ordered = {name: raw[name] for name in Study.model_fields}
     return write(ordered)
 

@@ -14,6 +14,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 
+Course = Literal["constant", "linear", "cosine", "step"]
+"""How a number goes from its value in the first epoch to its end in the last; a step is half-way."""
+
 ACCURACY: Final = "accuracy"
 if TYPE_CHECKING:
     Objective = str
@@ -126,8 +129,27 @@ class Distillation(Section):
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     temperature: Annotated[float, Field(gt=0)] = 4.0
     standardize: bool = False
-    layers: str = "auto"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
+
+    layers: str = "auto"
+    weight: Annotated[float, Field(ge=0)] | None = None
+    ce_weight: Annotated[float, Field(ge=0)] | None = None
+    alpha_schedule: Course = "constant"
+    alpha_end: Annotated[float, Field(ge=0, le=1)] = 0.0
+    temperature_schedule: Course = "constant"
+    temperature_end: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def independent(self) -> bool:
+        """Whether both terms have weights of their own, in place of alpha."""
+        return self.weight is not None or self.ce_weight is not None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the teacher's term counts in any epoch."""
+        if self.independent:
+            return self.weight != 0
+        return self.alpha > 0 or (self.alpha_schedule != "constant" and self.alpha_end > 0)
 
     if not TYPE_CHECKING:
 

@@ -23,6 +23,7 @@ from tune_kd.space.domains import (
     Domain,
     Grid,
     Trial,
+    Uniform,
     in_order,
     parents,
     read_conditions,
@@ -46,6 +47,12 @@ from tune_kd.space.sections import read_data, read_methods, sound
 
 MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
+RARE: Final = (
+    "kd.alpha_schedule", "kd.alpha_end", "kd.weight", "kd.ce_weight", "kd.temperature_schedule", "kd.temperature_end",
+    "kd.layers",
+)  # fmt: skip
+"""Keys that are no part of a trial's settings where the study has no use for them."""
+SMOOTHING: Final = "train.label_smoothing"
 NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
 
 
@@ -78,6 +85,7 @@ class Study(Section):
     search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
     first: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(read_first)] = ()
     control: bool = True
+    controls: tuple[Literal["scratch", "smoothed"], ...] = (names.SCRATCH,)
     objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.ALLOWED_OBJECTIVES)] = (
         schema.ACCURACY,
     )
@@ -159,6 +167,30 @@ def _check_weight(study: Study) -> Iterator[Problem]:
         yield Problem("data.weight", text, NO_VALUE if varied else study.data.weight)
 
 
+def _check_weights(study: Study) -> Iterator[Problem]:
+    """Alpha, or a weight for each term: who sets both means one of them."""
+    if not independent(study):
+        return
+    alpha = study.kd.alpha
+    schedule = study.kd.alpha_schedule != "constant" or _varies(study, "kd.alpha_schedule")
+    if _varies(study, "kd.alpha") or schedule or "alpha" in study.kd.model_fields_set:
+        text = (
+            "stands beside kd.alpha, which weighs both terms: (1 - alpha) * cross-entropy + alpha * teacher's term. "
+            f"Keep one way: kd.alpha {alpha:g} is kd.ce_weight {1 - alpha:g} with kd.weight {alpha:g}."
+        )
+        yield Problem("kd.weight", text, NO_VALUE if study.kd.weight is None else study.kd.weight)
+
+
+def _check_controls(study: Study) -> Iterator[Problem]:
+    named = study.controls
+    if names.SCRATCH not in named or len(set(named)) != len(named):
+        text = "not allowed. Allowed: [scratch] or [scratch, smoothed]; for no control at all write `control: false`."
+        yield Problem("controls", text, named)
+    elif names.SMOOTHED in named and _varies(study, SMOOTHING):
+        text = f"{SMOOTHING} varies already, in every arm. Take it out there, or take smoothed out of controls."
+        yield Problem("controls", text, named)
+
+
 def _check_published(study: Study) -> Iterator[Problem]:
     for number, row in enumerate(study.published, 1):
         for key, value in row.cell.items():
@@ -206,7 +238,7 @@ def _check_counts(study: Study) -> Iterator[Problem]:
 
 _CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
-    _check_objectives, _check_validation,
+    _check_objectives, _check_validation, _check_weights, _check_controls,
 )  # fmt: skip
 
 
@@ -220,7 +252,23 @@ def methods_of(study: Study) -> tuple[str, ...]:
 def varying(study: Study) -> tuple[str, ...]:
     """The keys of a trial's settings: the common ones, those of the methods used, and whatever else the study sets."""
     given = [f"kd.{name}" for name in study.kd.__pydantic_extra__ or {}]
-    return tuple(dict.fromkeys([*COMMON, *methods.settings_of(methods_of(study)), *given]))
+    common = [key for key in COMMON if key not in RARE or _varies(study, key) or _set(study, key)]
+    if independent(study):
+        common.remove("kd.alpha")
+    return tuple(dict.fromkeys([*common, *methods.settings_of(methods_of(study)), *given]))
+
+
+def independent(study: Study) -> bool:
+    """Whether both terms of the loss have weights of their own, in place of alpha."""
+    return study.kd.independent or any(_varies(study, key) for key in ("kd.weight", "kd.ce_weight"))
+
+
+def _varies(study: Study, key: str) -> bool:
+    return key in study.search or key in study.conditions
+
+
+def _set(study: Study, key: str) -> bool:
+    return bool(getattr(study.kd, key.removeprefix("kd.")) != COMMON[key].default)
 
 
 def constants(study: Study) -> TrialConfig:
@@ -244,13 +292,23 @@ def front_models(study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*domain.values, *([study.student.model] if domain.when else [])]))
 
 
+def of_arm(study: Study, arm: str) -> Study:
+    """The study as an arm knows it: the smoothed one searches how much labels are smoothed, the published .1 first."""
+    if arm != names.SMOOTHED or SMOOTHING in study.search:
+        return study
+    first = tuple(dict(point) | {SMOOTHING: 0.1} for point in study.first or ({},))
+    return study.model_copy(update={"search": {**study.search, SMOOTHING: Uniform(0.02, 0.3)}, "first": first})
+
+
 def searched_keys(study: Study, arm: str) -> tuple[str, ...]:
     """What Optuna chooses in an arm, parents first."""
+    study = of_arm(study, arm)
     return tuple(key for key in _kept(study, arm) if not isinstance(study.search[key], Constant))
 
 
 def suggest(study: Study, arm: str, cell: Mapping[str, Any], trial: Trial) -> TrialConfig:
     """A whole trial: constants, the cell's levels, and what the trial suggests for the keys that count under those."""
+    study = of_arm(study, arm)
     config = constants(study) | dict(cell)
     for key in _kept(study, arm):
         if _active(study, arm, key, config):
@@ -280,7 +338,7 @@ def resolve(study: Study, config: TrialConfig) -> Study:
 
 def _kept(study: Study, arm: str) -> tuple[str, ...]:
     """The keys of `search` that an arm has: a student without a teacher has no distillation to set."""
-    return tuple(key for key in in_order(study.search) if arm != names.SCRATCH or not key.startswith("kd."))
+    return tuple(key for key in in_order(study.search) if arm == names.DISTILLED or not key.startswith("kd."))
 
 
 def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
@@ -289,7 +347,7 @@ def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
     def moot(parent: str) -> bool:
         # The control searches the same dimensions: what hangs on a distillation key that varies is always free in it.
         varies = parent in study.search or parent in study.conditions
-        return arm == names.SCRATCH and parent.startswith("kd.") and varies
+        return arm != names.DISTILLED and parent.startswith("kd.") and varies
 
     fits = all(moot(parent) or config[parent] in values for parent, values in study.search[key].when.items())
     fits = fits and methods.counts(key, config["kd.method"])

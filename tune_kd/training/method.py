@@ -40,7 +40,7 @@ def method_for(student: Taught, settings: Distillation, teacher: object) -> tupl
             raise TuneKDError(f"kd.method {settings.method} looks at feature maps; this teacher has logits only.")
         online = teacher.online()
         looks = [taps.network(module, student.shape, device) for module in (student.model, online.module)]
-    given = Given(
-        temperature(settings), student.epochs, student.classes, student.images, student.seed, settings.layers, *looks
-    )
+    epochs = student.epochs
+    counted = epochs, student.classes, student.images, student.seed
+    given = Given(temperature(settings, epochs), *counted, settings.layers, *looks)
     return Distiller.of(settings, given).to(device), online

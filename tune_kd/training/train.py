@@ -116,7 +116,7 @@ def train(
     torch.manual_seed(derive(job.seed, "weights"))
     model = _build(settings, data)
     distiller, online = None, None
-    if teacher is not None and settings.kd.alpha > 0:
+    if teacher is not None and settings.kd.teaches:
         of = Taught(
             model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
         )
@@ -155,7 +155,7 @@ def train(
 def _steps(job: Job, done: int) -> int:
     """How many of one kind are left: in a warm-up of the teacher's term each epoch has its own."""
     settings = job.settings
-    epochs = job.until - max(done, settled(settings.kd) - 1)
+    epochs = max(0, job.until - max(done, settled(settings.kd) - 1))
     return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
 
 
@@ -218,7 +218,8 @@ def _epoch(
     # Read off the device once an epoch: it is never waited for in between.
     losses = torch.stack(told, 1).double().cpu() @ torch.tensor(seen).double()
     ce, kd, *parts = (losses / sum(seen)).tolist()
-    weight_ce, weight_kd = loss_weights(settings.kd, epoch, ordinary.distiller is not None)
+    taught = ordinary.distiller is not None
+    weight_ce, weight_kd = loss_weights(settings.kd, epoch, taught, settings.budget.epochs)
     total = weight_ce * ce + weight_kd * kd
     if not math.isfinite(total):
         raise Diverged(f"the training loss became {total} in epoch {epoch}")

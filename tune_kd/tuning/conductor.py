@@ -109,7 +109,7 @@ class Conductor:
         return max(rule.trials - len(rule.epochs), int(isinstance(rule.next(), GoOn)))
 
     def _may_train(self, arm: Arm) -> bool:
-        return self._taught() or arm.name == names.SCRATCH
+        return self._taught() or arm.name != names.DISTILLED
 
     # What to train next.
 

@@ -22,7 +22,7 @@ from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.seeds import derive
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import Study, grid_points, searched_keys, suggest
+from tune_kd.space.study import Study, grid_points, of_arm, searched_keys, suggest
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
@@ -109,7 +109,7 @@ class Ledger:
 
     def _queue_settings(self, arm: Arm, study: optuna.Study) -> None:
         """What is tried before Optuna is asked: published settings, the points of the grid, each model of a front."""
-        own = self._plan.study
+        own = of_arm(self._plan.study, arm.name)
         searched = searched_keys(own, arm.name)
         first = [{key: value for key, value in point.items() if key in searched} for point in own.first]
         points: list[dict[str, Any]] = []

@@ -81,9 +81,9 @@ def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
 
 def _settings(cell: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     """How it distils says nothing of a student without a teacher."""
-    scratch = entry.arm.name == names.SCRATCH
+    untaught = entry.arm.name != names.DISTILLED
     return {names.CELL_PREFIX + key: level for key, level in cell.items()} | {
-        names.CONFIG_PREFIX + key: None if scratch and key.startswith("kd.") else value
+        names.CONFIG_PREFIX + key: None if untaught and key.startswith("kd.") else value
         for key, value in entry.config.items()
     }
 
