@@ -64,7 +64,7 @@ METHODS: Final[dict[str, Known]] = {
     ),
     "normkd": _known("Chi 2023", "temperatures:NormKD"),
     "ttm": _known("Zheng 2024", "temperatures:TTM"),
-    "wttm": _known("Zheng 2024", "temperatures:WTTM"),
+    "wttm": _known("Zheng 2024", "temperatures:WTTM", wttm_weight=(45.0, "the weight of its term")),
     "fitnet": _known(
         "Romero 2015; Tian 2020", "features:FitNet", features=True, fitnet_weight=(100.0, "the weight of its term")
     ),
