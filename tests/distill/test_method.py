@@ -35,9 +35,16 @@ class Mine(Method):
 def mine() -> Iterator[None]:
     register("mine", Mine)
     yield
-    del methods.METHODS["mine"]
-    for key in ("kd.mine_power", "kd.mine_scale", "kd.mine_weight"):
-        del methods.FIELDS[key], methods._OWNERS[key]
+    forget("mine")
+
+
+def forget(name: str) -> None:
+    """As if the method had never been registered in this process."""
+    methods.METHODS.pop(name, None)
+    for key in [key for key, owners in methods._OWNERS.items() if name in owners]:
+        methods._OWNERS[key].discard(name)
+        if not methods._OWNERS[key]:
+            del methods._OWNERS[key], methods.FIELDS[key]
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
@@ -113,3 +120,36 @@ def test_joined_methods_are_known_ones_each_once() -> None:
     for wrong in ("kd+kd", "kd+", "kd+dsit"):
         with pytest.raises(InputError, match=r"kd\.method = .*several joined by \+"):
             load(f"study: s\nkd: {{method: {wrong}}}\n")
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_on_adding_a_method_is_right(tmp_path: Path) -> None:
+    page = (ROOT / "docs/add/method.md").read_text(encoding="utf-8")
+    code, study_text = (page.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("python", "yaml"))
+    try:
+        exec(compile(code, "docs/add/method.md", "exec"), {})
+        study = load(f"study: translated\n{study_text}")
+        assert searched_keys(study, DISTILLED) == ("kd.weight", "kd.translated_power", "train.lr")
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (90, 1, 8, 8), generator=generator).byte()
+        images = Images(pixels, torch.arange(90) % 10, (0.5,), (0.3,), 10)
+        logits = torch.randn(90, 10, generator=generator)
+        rows: list[dict[str, float]] = []
+        config = constants(study) | {"kd.method": "translated", "kd.weight": 1.0, "train.lr": 0.01}
+        job = Job(resolve(study, config), torch.arange(60), torch.arange(60, 90), 1, 8)
+        train(job, images, lambda index, view, pictures: logits[index], rows.append, tmp_path / "s.pt")
+        assert rows[-1][names.LOSS_KD] < rows[0][names.LOSS_KD]
+    finally:
+        forget("translated")
+
+
+def test_the_page_of_the_methods_names_each_with_its_settings_and_defaults() -> None:
+    page = (ROOT / "docs/reference/methods.md").read_text(encoding="utf-8")
+    for name, known in methods.METHODS.items():
+        rows = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
+        assert rows, name
+        for key, field in known.settings.items():
+            assert f"`kd.{key}`" in rows[0], key
+            assert f"{field.default:g}" in rows[0], key
