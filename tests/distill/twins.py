@@ -149,7 +149,26 @@ def rkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], metho
     return kd.rkd_distance * distance + kd.rkd_angle * angle
 
 
+def crd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    ((ours, theirs),) = method.pairs
+    seen = torch.zeros(len(own["seen"]))
+    seen[s.index] = 1
+    others = torch.multinomial(seen, method.negatives, replacement=True)
+    total = torch.zeros((), dtype=torch.float64)
+    for side, maps in enumerate((s.maps[ours], t.maps[theirs])):
+        bank, weight, bias = own["banks"][1 - side], own[f"embed.{side}.weight"], own[f"embed.{side}.bias"]
+        points = [weight @ image.mean((1, 2)) + bias for image in maps]
+        points = [point / (point**2).sum().sqrt() for point in points]
+        likely = [[(point @ bank[k] / kd.crd_temperature).exp() for k in [own_number, *others.tolist()]]
+                  for point, own_number in zip(points, s.index.tolist(), strict=True)]  # type: ignore[union-attr]  # fmt: skip
+        scale = torch.stack([torch.stack(row) for row in likely]).mean().detach()
+        for true, *false in likely:
+            total = total - (true / scale / (true / scale + len(false))).log()
+            total = total - sum((len(false) / (each / scale + len(false))).log() for each in false)
+    return total / len(labels)
+
+
 TWINS: dict[str, Twin] = {
     "kd": kd, "dkd": dkd, "dist": dist, "rld": rld, "normkd": normkd, "ttm": ttm, "wttm": wttm,
-    "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd,
+    "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd,
 }  # fmt: skip

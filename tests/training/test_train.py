@@ -119,6 +119,15 @@ def test_cached_and_online_teacher_give_the_same_curve(
     assert cached != curve(settings, data, tmp_path / "alone.pt")
 
 
+def test_a_student_with_dropout_is_the_same_whether_its_teachers_logits_are_cached_or_not(
+    data: Images, teacher: Teacher, tmp_path: Path
+) -> None:
+    settings = study("student.model=lightnn", "precision=fp32", "augment.kind=none")
+    cold = curve(settings, data, tmp_path / "cold.pt", guide(teacher, data, settings, "dropout"), until=2)
+    warm = curve(settings, data, tmp_path / "warm.pt", guide(teacher, data, settings, "dropout"), until=2)
+    assert cold == warm
+
+
 def test_going_on_from_a_checkpoint_changes_nothing(data: Images, teacher: Teacher, tmp_path: Path) -> None:
     settings = study("train.optimizer=sgd", "train.lr=0.05", "train.schedule=cosine")
     whole = curve(settings, data, tmp_path / "whole.pt", guide(teacher, data, settings, "resume"))

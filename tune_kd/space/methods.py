@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from tune_kd.errors import InputError
 
 Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
 JOIN: Final = "+"
 PLACES: Final = ("auto", "first", "middle", "last", "all")
 """Which of the pairs of layers that were found a method compares; `auto` are those its authors compare."""
@@ -86,6 +88,14 @@ METHODS: Final[dict[str, Known]] = {
         features=True,
         rkd_distance=(25.0, "the weight of distances"),
         rkd_angle=(50.0, "the weight of angles"),
+    ),
+    "crd": _known(
+        "Tian 2020",
+        "contrast:CRD",
+        features=True,
+        crd_weight=(0.8, "the weight of its term"),
+        crd_temperature=(0.07, "how sharply likeness is judged", Positive),
+        crd_negatives=(16384, "how many other images a pair has to stand out from", Count),
     ),
 }
 

@@ -56,7 +56,9 @@ class Teacher:
         return state.hexdigest()[:20]
 
     def module(self, device: torch.device) -> nn.Module:
-        model = build(self.model, classes=self.classes, in_shape=self.shape)
+        # Chance is left as it was: whether a student finds its teacher's logits cached must not change its dropout.
+        with torch.random.fork_rng(devices=[]):
+            model = build(self.model, classes=self.classes, in_shape=self.shape)
         model.load_state_dict(dict(self.weights))
         return lay_out(model.to(device), self.shape).eval().requires_grad_(False)
 
