@@ -1,8 +1,7 @@
 """The study: one question, its conditions, what is searched, and what that makes of each trial."""
 
-import math
 from collections.abc import Iterator, Mapping
-from itertools import islice, product
+from itertools import product
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -32,14 +31,11 @@ from tune_kd.space.domains import (
 )
 from tune_kd.space.messages import (
     COMMON,
-    NO_VALUE,
     SECTIONS,
-    Problem,
     Problems,
     check_key,
     clean,
     input_error,
-    show,
     takes_weight,
 )
 from tune_kd.space.schema import Section, TrialConfig
@@ -95,151 +91,12 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
+        from tune_kd.space.checks import CHECKS  # they ask what trials the study makes
+
         in_order(self.search)
-        if problems := [problem for check in _CHECKS for problem in check(self)]:
+        if problems := [problem for check in CHECKS for problem in check(self)]:
             raise Problems(problems)
         return self
-
-
-def _check_budget(study: Study) -> Iterator[Problem]:
-    budget = study.budget
-    for key, value, limit in (("first_rung", budget.first_rung, "epochs"), ("complete", budget.complete, "trials")):
-        most = getattr(budget, limit)
-        if value is not None and value > most:
-            text = f"more than budget.{limit}, {most}. Lower it, raise budget.{limit}, or leave it out."
-            yield Problem(f"budget.{key}", text, value)
-
-
-def _check_validation(study: Study) -> Iterator[Problem]:
-    if study.data.split.validation:
-        return
-    if any(searched_keys(study, arm) for arm in (names.SCRATCH, names.DISTILLED)):
-        text = "trials are compared on validation images. Set some aside, or search nothing."
-        yield Problem("data.split.validation", text, study.data.split.validation)
-    trained = {"train": study.train} | ({} if study.teacher.checkpoint else {"teacher.train": study.teacher.train})
-    for at, train in trained.items():
-        for key, value in (("keep", "best"), ("schedule", "plateau")):
-            if getattr(train, key) == value:
-                yield Problem(f"{at}.{key}", "looks at validation images, and data.split.validation is 0.", value)
-
-
-def _check_places(study: Study) -> Iterator[Problem]:
-    for key in study.conditions:
-        if key in study.search:
-            text = "stands under conditions and under search. It is either answered separately or searched: keep one."
-            yield Problem(key, text)
-
-
-def _check_first(study: Study) -> Iterator[Problem]:
-    searched = searched_keys(study, names.DISTILLED)
-    for number, point in enumerate(study.first, 1):
-        for key, value in point.items():
-            if key not in searched:
-                text = f"not searched, so it cannot be tried first. Searched: {', '.join(searched) or 'nothing'}."
-                yield Problem(f"first[{number}].{key}", text, value)
-            elif not study.search[key].contains(value):
-                text = f"outside search.{key}: {show(study.search[key].spec())}. Widen that, or take this out of first."
-                yield Problem(f"first[{number}].{key}", text, value)
-
-
-def _check_when(study: Study) -> Iterator[Problem]:
-    for key, domain in study.search.items():
-        for parent, values in domain.when.items():
-            levels, searched = study.conditions.get(parent), study.search.get(parent)
-            if levels is not None and not set(levels) & set(values):
-                here = f"conditions.{parent} is {show(levels)}"
-            elif searched is not None and not any(map(searched.contains, values)):
-                here = f"search.{parent} is {show(searched.spec())}"
-            else:
-                continue
-            text = f"can never be: {here}. Name a value from there, or take {key} out of search."
-            yield Problem(f"search.{key}.when.{parent}", text, values)
-
-
-def _check_weight(study: Study) -> Iterator[Problem]:
-    varied = "data.weight" in study.conditions or "data.weight" in study.search
-    if not varied and study.data.weight is None:
-        return
-    sources = study.conditions.get("data.source") or getattr(study.search.get("data.source"), "values", None)
-    sources = sources or (constants(study)["data.source"],)
-    if not any(map(takes_weight, sources)):
-        text = f"no data.source is a mix of two without weights: {show(sources)}. Add one like a+b, or leave this out."
-        yield Problem("data.weight", text, NO_VALUE if varied else study.data.weight)
-
-
-def _check_weights(study: Study) -> Iterator[Problem]:
-    """Alpha, or a weight for each term: who sets both means one of them."""
-    if not independent(study):
-        return
-    alpha = study.kd.alpha
-    schedule = study.kd.alpha_schedule != "constant" or _varies(study, "kd.alpha_schedule")
-    if _varies(study, "kd.alpha") or schedule or "alpha" in study.kd.model_fields_set:
-        text = (
-            "stands beside kd.alpha, which weighs both terms: (1 - alpha) * cross-entropy + alpha * teacher's term. "
-            f"Keep one way: kd.alpha {alpha:g} is kd.ce_weight {1 - alpha:g} with kd.weight {alpha:g}."
-        )
-        yield Problem("kd.weight", text, NO_VALUE if study.kd.weight is None else study.kd.weight)
-
-
-def _check_controls(study: Study) -> Iterator[Problem]:
-    named = study.controls
-    if names.SCRATCH not in named or len(set(named)) != len(named):
-        text = "not allowed. Allowed: [scratch] or [scratch, smoothed]; for no control at all write `control: false`."
-        yield Problem("controls", text, named)
-    elif names.SMOOTHED in named and _varies(study, SMOOTHING):
-        text = f"{SMOOTHING} varies already, in every arm. Take it out there, or take smoothed out of controls."
-        yield Problem("controls", text, named)
-
-
-def _check_published(study: Study) -> Iterator[Problem]:
-    for number, row in enumerate(study.published, 1):
-        for key, value in row.cell.items():
-            try:
-                check_key(key, f"published[{number}].cell.{key}", value)
-            except Problems as found:
-                yield from found.problems
-
-
-def _check_objectives(study: Study) -> Iterator[Problem]:
-    named = study.objectives
-    if len(set(named)) != len(named) or named[:1] != (schema.ACCURACY,) or len(named) > 2:
-        yield Problem("objectives", f"not allowed. Allowed: {schema.ALLOWED_OBJECTIVES}.", named)
-    elif len(named) == 2:
-        models, cost = front_models(study), named[1]
-        if len(models) < 2:
-            advice = (
-                f"{cost} is a fact of the student's model, so at least two models must be searched. Write "
-                f"`student.model: {{choice: [a, b]}}` under search (not under conditions), or leave {cost} out."
-            )
-            yield Problem("objectives", advice, named)
-        elif len(models) > study.budget.trials:
-            text = f"fewer than the {len(models)} models of search.student.model. Each needs a trial: raise it."
-            yield Problem("budget.trials", text, study.budget.trials)
-
-
-def _check_counts(study: Study) -> Iterator[Problem]:
-    count = math.prod(map(len, study.conditions.values()))
-    if count > MAX_CELLS:
-        text = f"{count} cells, more than {MAX_CELLS}. Take levels out, or search some of these keys."
-        yield Problem("conditions", text)
-        return
-    grids = [domain.values for domain in study.search.values() if isinstance(domain, Grid)]
-    most = min(study.budget.trials, MAX_GRID)
-    if math.prod(map(len, grids)) <= most:
-        return
-    for cell in cells(study):
-        points = sum(1 for _ in islice(_grid(study, names.DISTILLED, cell), MAX_GRID + 1))
-        if points > most:
-            more = f"at least {points}" if points <= MAX_GRID else f"more, and the grid to at most {MAX_GRID} points"
-            text = f"fewer than the grid's {points} points. Set it to {more}, or take values out of the grid."
-            yield Problem("budget.trials", text, study.budget.trials)
-            return
-
-
-_CHECKS: Final = (
-    _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
-    _check_objectives, _check_validation, _check_weights, _check_controls,
-)  # fmt: skip
 
 
 def methods_of(study: Study) -> tuple[str, ...]:
@@ -252,7 +109,7 @@ def methods_of(study: Study) -> tuple[str, ...]:
 def varying(study: Study) -> tuple[str, ...]:
     """The keys of a trial's settings: the common ones, those of the methods used, and whatever else the study sets."""
     given = [f"kd.{name}" for name in study.kd.__pydantic_extra__ or {}]
-    common = [key for key in COMMON if key not in RARE or _varies(study, key) or _set(study, key)]
+    common = [key for key in COMMON if key not in RARE or varies(study, key) or _set(study, key)]
     if independent(study):
         common.remove("kd.alpha")
     return tuple(dict.fromkeys([*common, *methods.settings_of(methods_of(study)), *given]))
@@ -260,10 +117,10 @@ def varying(study: Study) -> tuple[str, ...]:
 
 def independent(study: Study) -> bool:
     """Whether both terms of the loss have weights of their own, in place of alpha."""
-    return study.kd.independent or any(_varies(study, key) for key in ("kd.weight", "kd.ce_weight"))
+    return study.kd.independent or any(varies(study, key) for key in ("kd.weight", "kd.ce_weight"))
 
 
-def _varies(study: Study, key: str) -> bool:
+def varies(study: Study, key: str) -> bool:
     return key in study.search or key in study.conditions
 
 
@@ -320,7 +177,7 @@ def suggest(study: Study, arm: str, cell: Mapping[str, Any], trial: Trial) -> Tr
 
 def grid_points(study: Study, arm: str, cell: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], ...]:
     """Every combination of the grids' values; those that do not count in the cell, where one is given, left out."""
-    return tuple(point for point in _grid(study, arm, cell) if point)
+    return tuple(point for point in grid(study, arm, cell) if point)
 
 
 def resolve(study: Study, config: TrialConfig) -> Study:
@@ -354,7 +211,7 @@ def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
     return fits and (key != "data.weight" or takes_weight(config["data.source"]))
 
 
-def _grid(study: Study, arm: str, cell: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+def grid(study: Study, arm: str, cell: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     """Points one by one, since a grid may have far more than anybody could try."""
 
     def points(keys: tuple[str, ...], config: TrialConfig, open_: frozenset[str]) -> Iterator[dict[str, Any]]:
