@@ -17,6 +17,7 @@ from tune_kd.planning import Machines
 from tune_kd.preparation import prepare
 from tune_kd.space.load import load
 from tune_kd.space.schema import Resources
+from tune_kd.training import rates
 from tune_kd.tuning.simulation import Costs, play
 
 STUDY = """
@@ -79,6 +80,42 @@ def test_a_plan_for_many_machines_says_what_it_costs_and_what_it_assumes(capsys:
         assert word in said
 
 
+def test_a_plan_measures_once_says_which_figures_are_measured_and_then_answers_from_memory(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
+    monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.2)
+
+    def said() -> str:
+        planning.show(load(STUDY), Machines(1, 2, 0), Console(width=400))
+        return capsys.readouterr().out
+
+    first = said()
+    assert "First answer: about" in first
+    assert "reckoned from multiplications. Measuring digits_student, which takes up to" in first
+    assert "measured now: digits_student" in first.splitlines()[-1]
+
+    def never(*asked: object) -> None:
+        raise AssertionError("it is known")
+
+    monkeypatch.setattr(planning.rates, "measure", never)
+    again = said()
+    assert "First answer" not in again
+    assert "measured by an earlier plan: digits_student" in again.splitlines()[-1]
+    assert [line for line in first.splitlines() if line.startswith("Time")] == [
+        line for line in again.splitlines() if line.startswith("Time")
+    ]
+
+
+def test_what_there_is_no_time_to_measure_is_said_to_be_reckoned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
+    monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.0)
+    planning.show(load(STUDY), Machines(1, 2, 0), Console(width=400))
+    assert f"{rates.RECKONED}: digits_student" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_plan_for_machines_that_are_too_small_is_refused() -> None:
     with pytest.raises(InputError, match="does not fit on"):
         planning.show(load(STUDY, ["resources.cpu=8"]), Machines(2, 4, 0), Console())
@@ -94,7 +131,10 @@ def test_the_estimate_is_what_a_search_takes(nodes: int, tmp_path: Path) -> None
     from ray.cluster_utils import Cluster
 
     planned = plan.make(load(STUDY))
-    expected = planning.estimate(planned, prepare(planned, lambda text: None), Machines(nodes, 1, 0))
+    prepared = prepare(planned, lambda text: None)
+    speeds = planning.Speeds(planned, prepared)
+    speeds.measure(planning.MEASURING_SECONDS)
+    expected = planning.estimate(planned, prepared, Machines(nodes, 1, 0), speeds)
     (tmp_path / "planned.yaml").write_text(STUDY)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:

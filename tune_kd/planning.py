@@ -1,15 +1,11 @@
-"""`--plan`: what a study would do and how long it takes, from a few seconds of measuring on this machine."""
+"""`--plan`: what a study would do and how long it takes, from how fast this machine is known to be."""
 
 import os
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise, product
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +16,6 @@ from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
-from tune_kd.models import build
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
@@ -28,15 +23,13 @@ from tune_kd.space.messages import takes_weight
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
-from tune_kd.training import measures
-from tune_kd.training.train import Images, Job, predict, train
+from tune_kd.training import rates
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 from tune_kd.tuning.simulation import Costs, Played, play
 
-SAMPLE = 256
-EPOCHS = 4
-"""What is measured is measured so often, and the quickest counts: whatever else runs here takes nothing from it."""
+MEASURING_SECONDS = 12.0
+"""For all models together; a step that is under way then is still done."""
 
 # Seconds, as they were on two processors.
 START_SECONDS = 6.0
@@ -74,18 +67,6 @@ def machines(given: Options) -> Machines:
     if given.nodes is None:
         return Machines(1, cpus, torch.cuda.device_count())
     return Machines(given.nodes, cpus, given.gpus_per_node or 0)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One process on this machine."""
-
-    training: float
-    """Images a second."""
-    evaluating: float
-    """Images a second."""
-    epoch: float
-    """Seconds of an epoch that are not for images: a checkpoint, scores."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +108,18 @@ def show(study: Study, where: Machines, console: Console) -> int:
             f"resources: a trial with cpu {study.resources.cpu:g} and gpu {study.resources.gpu} does not fit on "
             f"{where.words}. Ask for less with --set resources.cpu=… or resources.gpu=…, or plan for larger machines."
         )
-    for line in _words(study, where, estimate(todo, prepared, where)):
+    speeds = Speeds(todo, prepared)
+    if speeds.reckoned:
+        first = estimate(todo, prepared, where, speeds)
+        models = ", ".join(dict.fromkeys(asked.model for asked in speeds.reckoned))
+        console.print(
+            f"First answer: about {_rounded(first.seconds)}, reckoned from multiplications. Measuring "
+            f"{escape(models)}, which takes up to {MEASURING_SECONDS + 3:.0f} seconds …"
+        )
+        speeds.measure(MEASURING_SECONDS)
+    for line in _words(study, where, estimate(todo, prepared, where, speeds)):
         console.print(line)
+    console.print(f"Images/s that a process trains, {escape(speeds.words())}.")
     return 0
 
 
@@ -153,8 +144,8 @@ def _words(study: Study, where: Machines, found: Estimate) -> list[str]:
         f"Resources: {found.slots:,} at once on {where.words}; each has {what}{study.resources.cpu:g} CPU.",
         f"Time: about {_rounded(found.seconds)}, {_number(hours)} {unit}, {found.played.epochs:,} epochs; "
         f"slots train {found.utilisation:.0%} of the time.",
-        f"Measured with the study's own models on this machine. It assumes that every {rate}, alone or beside others, "
-        "and that all machines are there from the start. Nothing was run.",
+        f"It assumes that every {rate}, alone or beside others, and that all machines are there from the start. "
+        "Nothing was run.",
     ]
 
 
@@ -178,19 +169,61 @@ def _images(study: Study, cell: plan.Cell, prepared: Prepared) -> list[int]:
     ]
 
 
-def estimate(todo: Plan, prepared: Prepared, where: Machines) -> Estimate:
-    """Plays the study through with the measured rates of the slowest student and of the teacher."""
+class Speeds:
+    """Of a study's models on this machine: measured, remembered or reckoned."""
+
+    def __init__(self, todo: Plan, prepared: Prepared) -> None:
+        study, shape, classes = todo.study, prepared.shape, len(prepared.splits.classes)
+        device = rates.pick_device(study)
+        teacher_study = teacher.as_student(study)
+        # Alone beside what the students leave, as it is trained; and in one process of a trial, where it is only run.
+        threads = dict.fromkeys((max(1, (os.cpu_count() or 1) // 2), 1))
+        students = [
+            study.model_copy(update={"student": Student(model=str(name))})
+            for name in levels(study, names.STUDENT_MODEL)
+        ]
+        asked = [(each, 1) for each in students] + [(teacher_study, count) for count in threads]
+        self._studies = {rates.Asked.of(each, shape, classes, device, count): each for each, count in asked}
+        self.students = tuple(self._studies)[: len(students)]
+        self.tutor, self.running = (rates.Asked.of(teacher_study, shape, classes, device, n) for n in (max(threads), 1))
+        self._found = {asked: rates.known(asked) or rates.reckon(asked) for asked in self._studies}
+
+    def __getitem__(self, asked: rates.Asked) -> rates.Rate:
+        return self._found[asked]
+
+    @property
+    def reckoned(self) -> list[rates.Asked]:
+        """Those that were never measured here, the slowest first."""
+        open_ = [asked for asked, rate in self._found.items() if rate.how == rates.RECKONED]
+        return sorted(open_, key=lambda asked: self._found[asked].training)
+
+    def measure(self, seconds: float) -> None:
+        """As many as there is time for; what is found is kept for the next plan."""
+        end = time.monotonic() + seconds
+        todo = self.reckoned
+        for done, asked in enumerate(todo):
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            rate = rates.measure(self._studies[asked], asked, left / (len(todo) - done))
+            rates.keep(asked, replace(rate, how="measured by an earlier plan"))
+            self._found[asked] = rate
+
+    def words(self) -> str:
+        """Which figures are measured."""
+        by_how: dict[str, list[str]] = {}
+        for asked, rate in self._found.items():
+            name = f"{asked.model} {rate.training:,.0f}" + (f" ({asked.threads} threads)" * (asked.threads > 1))
+            by_how.setdefault(rate.how, []).append(name)
+        return "; ".join(f"{how}: {', '.join(found)}" for how, found in by_how.items())
+
+
+def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) -> Estimate:
+    """Plays the study through with the rates of the slowest student and of the teacher."""
     study = todo.study
-    shape, classes = prepared.shape, len(prepared.splits.classes)
-    students = {
-        str(name): measure(study, str(name), shape, classes, threads=1) for name in levels(study, names.STUDENT_MODEL)
-    }
-    slowest = min(students, key=lambda name: students[name].training)
-    student = students[slowest]
-    # The teacher has a machine's processors to itself, which does not help a small one.
-    tutors = [measure(study, study.teacher.model, shape, classes, threads) for threads in (1, os.cpu_count() or 1)]
-    tutor = max(tutors, key=lambda speed: speed.training)
-    logits = _logit_seconds(todo, prepared, tutors[0].evaluating)
+    student = min((speeds[asked] for asked in speeds.students), key=lambda rate: rate.training)
+    tutor = speeds[speeds.tutor]
+    logits = _logit_seconds(todo, prepared, speeds[speeds.running].evaluating)
     validation = len(prepared.splits.validation)
 
     def epoch(arm: Arm) -> float:
@@ -198,12 +231,12 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines) -> Estimate:
         looked_up = logits if arm.name == names.DISTILLED else 0.0
         return images / student.training + validation / student.evaluating + student.epoch + looked_up
 
-    final = _final_seconds(slowest, study, shape, classes)
     slots, gpu = where.slots(study.resources)
     by_arm = {arm.number: epoch(arm) for arm in todo.arms}
+    final = _final_seconds(student, study.train.batch_size)
     costs = Costs(lambda arm: by_arm[arm.number], final, PROCESS_SECONDS, LEG_SECONDS, REPORT_SECONDS)
     played = play(todo, slots, costs)
-    teaching = PROCESS_SECONDS + _final_seconds(study.teacher.model, study, shape, classes)
+    teaching = PROCESS_SECONDS + _final_seconds(tutor, study.train.batch_size)
     if study.teacher.checkpoint is None:
         images = len(prepared.splits.teacher)
         each = images / tutor.training + validation / tutor.evaluating + tutor.epoch
@@ -212,67 +245,21 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines) -> Estimate:
 
 
 def _logit_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
-    """What the teacher's logits cost each epoch of a distilled arm; each view of an image is computed once."""
+    """What the teacher's logits cost each epoch of a distilled arm: all arms are shown the same views of an image."""
     study = todo.study
     per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
     arms = [arm for arm in todo.arms if arm.name == names.DISTILLED]
     looked_up = sum(per_arm * max(_images(study, arm.cell, prepared)) for arm in arms)
-    pictures = sum(map(len, prepared.splits.student.values())) * Views.of(study.augment, study.seed).count
+    views = Views.of(study.augment, study.seed).count
+    shown = views * (1 - (1 - 1 / views) ** study.budget.epochs)
+    pictures = sum(map(len, prepared.splits.student.values())) * shown
     return min(pictures, looked_up) / rate / max(1, per_arm * len(arms))
 
 
-def _final_seconds(model: str, study: Study, shape: tuple[int, int, int], classes: int) -> float:
+def _final_seconds(rate: rates.Rate, batch: int) -> float:
     """What it takes to measure a model's latency, as is done for each final."""
-    network = build(model, classes=classes, in_shape=shape)
-    one = _seconds(lambda: measures.latency_ms(network, shape, 1, repeats=teacher.LATENCY_REPEATS))
-    batch, repeats = study.train.batch_size, teacher.LATENCY_REPEATS // 5
-    return one + _seconds(lambda: measures.latency_ms(network, shape, batch, repeats=repeats))
-
-
-def measure(study: Study, model: str, shape: tuple[int, int, int], classes: int, threads: int) -> Speed:
-    """Trains and runs a model on noise for a moment, where a trial would: on a GPU if there is one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() and study.resources.gpu != 0 else "cpu")
-    try:
-        noise = np.random.default_rng(0).integers(0, 256, (SAMPLE, *shape), dtype=np.uint8)
-        images = Images(
-            torch.from_numpy(noise), torch.arange(SAMPLE) % classes, (0.5,) * shape[0], (0.25,) * shape[0], classes
-        ).to(device)
-        index = torch.arange(SAMPLE)
-        settings = study.model_copy(
-            update={"student": Student(model=model), "train": study.train.model_copy(update={"epoch_images": None})}
-        )
-        rate = max(found[names.IMAGES_PER_SECOND] for found in _epochs(settings, images, index, index[:2]))
-        ends = [found[_WALL] for found in _epochs(settings, images, index[:2], index[:2])]
-        beside = min(later - earlier for earlier, later in pairwise(ends))
-        network = build(model, classes=classes, in_shape=shape).to(device)
-        evaluating = SAMPLE / min(_seconds(lambda: predict(network, images, index)) for _ in range(EPOCHS))
-        return Speed(rate, evaluating, beside)
-    finally:
-        torch.set_num_threads(before)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-_WALL = "wall"
-
-
-def _epochs(settings: Study, images: Images, index: torch.Tensor, validation: torch.Tensor) -> list[dict[str, float]]:
-    """What is reported of a short training, and when."""
-    heard: list[dict[str, float]] = []
-    job = Job(settings, index, validation, seed=0, until=EPOCHS)
-    with tempfile.TemporaryDirectory() as folder:
-
-        def report(found: dict[str, float]) -> None:
-            heard.append(found | {_WALL: time.perf_counter()})
-
-        train(job, images, None, report, Path(folder) / "measure.pt")
-    return heard
+    repeats = teacher.LATENCY_REPEATS
+    return repeats * rate.single + repeats // 5 * batch / rate.evaluating
 
 
 def _number(hours: float) -> str:

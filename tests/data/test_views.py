@@ -101,6 +101,8 @@ def test_a_program_depends_on_its_seed_the_image_and_the_pass_alone() -> None:
         first[2, 40], first[8, 3], first[0, 3],
     ]  # fmt: skip
     assert not torch.equal(first, shown(Program(1), 50, 9))
+    far = Program(0).draw(views("crop_flip"), some, torch.full((3,), 10**9), 10**12)
+    assert far.max() < 162
 
 
 def test_an_order_of_its_own_shows_the_same_views_of_each_image_otherwise_arranged() -> None:

@@ -109,13 +109,16 @@ class Program:
             return torch.zeros_like(index)
         if self.order is not None:
             turn = (turn + _mix(index * 0x9E3779B1 + derive(self.order, "order") % BITS)) % turns
-        return _mix(index * 0x9E3779B1 + _starts(self.seed, turns)[turn]) % views.count
+        # Only of passes that there are: a measurement trains for ever.
+        some, place = turn.unique(return_inverse=True)
+        starts = torch.tensor([_start(self.seed, each) for each in some.tolist()])
+        return _mix(index * 0x9E3779B1 + starts[place]) % views.count
 
 
-@functools.lru_cache(maxsize=8)
-def _starts(seed: int, turns: int) -> Tensor:
-    """Where the hash of each pass begins, however many there are."""
-    return torch.tensor([derive(seed, "views", turn) % BITS for turn in range(turns)])
+@functools.lru_cache(maxsize=10_000)
+def _start(seed: int, turn: int) -> int:
+    """Where the hash of a pass begins."""
+    return derive(seed, "views", turn) % BITS
 
 
 def _mix(number: Tensor) -> Tensor:

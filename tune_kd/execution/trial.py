@@ -22,7 +22,7 @@ from tune_kd.execution.order import Order
 from tune_kd.execution.workbench import Workbench, as_tensor, guided_by, teacher_on_test, workbench
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making as teacher
-from tune_kd.training import checkpoint, measures
+from tune_kd.training import checkpoint, measures, rates
 from tune_kd.training.train import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT, best_weights
@@ -53,7 +53,7 @@ def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report)
         return {OUTCOME: FAILED, MESSAGE: f"{type(error).__name__} in {where}: {error}"}
 
 
-def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
+def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str, Any]:
     bench = workbench(reference, order.share.gpu)
     material, data = bench.material, bench.images
     study = resolve(material.study, dict(order.config))
@@ -66,12 +66,23 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], report: Report) -> dict[st
         material.agree, program,
     )  # fmt: skip
     # Nothing of the storage is used before it is known to be the search's own.
-    with material.storage.training(order.saved, report) as (saved, told):
+    with material.storage.training(order.saved, tell) as (saved, told):
         guide = None
         if order.arm == names.DISTILLED and order.teacher is not None and study.kd.teaches:
             views = Views.of(study.augment, study.seed)
             guide = guided_by(reference, order.share.gpu, order.teacher, views)
-        model = train(job, data, guide, told, saved)
+        heard: list[dict[str, float]] = []
+        clock = rates.Clock(data.images.device)
+
+        def report(metrics: dict[str, float]) -> None:
+            heard.append(metrics)
+            told(metrics)
+
+        model = train(job, data, guide, report, saved)
+    # The teacher's logits are in the time of the others' epochs. The first epoch of a process warms up.
+    if guide is None and len(heard) > 1:
+        asked = rates.Asked.of(study, data.shape, data.classes, data.images.device, 1)
+        rates.note(asked, heard[-1], clock.lap()[0], study.train.epoch_images or len(chosen), len(validation))
     if model is None:
         return {OUTCOME: OUT_OF_TIME}
     if not order.final:

@@ -94,9 +94,17 @@ def make(
     agree: precision.Agree | None = None,
 ) -> Teacher:
     """Trains the study's teacher on the images numbered `images`."""
-    wanted = study.teacher
     mean, std = _normalisation(study, data)
-    settings = study.model_copy(
+    job = Job(as_student(study), images, validation, derive(study.seed, "teacher"), study.teacher.epochs, agree=agree)
+    model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
+    assert model is not None  # no deadline was given
+    return _frozen(study, model, data, mean, std)
+
+
+def as_student(study: Study) -> Study:
+    """A study whose student is this one's teacher, as it is trained."""
+    wanted = study.teacher
+    return study.model_copy(
         update={
             "student": Student(model=wanted.model),
             "train": wanted.train,
@@ -104,10 +112,6 @@ def make(
             "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
         }
     )
-    job = Job(settings, images, validation, derive(study.seed, "teacher"), wanted.epochs, agree=agree)
-    model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
-    assert model is not None  # no deadline was given
-    return _frozen(study, model, data, mean, std)
 
 
 def _normalisation(study: Study, data: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
