@@ -8,7 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class Table:
     def places(self) -> np.ndarray:
         return np.stack([self.place(row.config) for row in self.rows])
 
+    @cache  # noqa: B019 - there are few tables, and they stay
     def study(self, trials: int, kind: str) -> Study:
         budget = {"trials": trials, "epochs": self.epochs, "repeats": 1, "sampler": kind}
         study = {"study": "replay", "control": False, "search": self.searched, "budget": budget}

@@ -71,8 +71,8 @@ class View:
                 self._before += len(trial.intermediate_values)
                 for value in trial.intermediate_values.values():
                     standing.saw(value)
-        for entry, trial in ledger.all_finals():
-            self._arms[entry.arm.number].finals += trial.state.is_finished()
+        for entry, trial in ledger.all_again():
+            self._arms[entry.arm.number].finals += entry.final and trial.state.is_finished()
             self._before += len(trial.intermediate_values)
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._quiet = quiet
@@ -88,7 +88,11 @@ class View:
             self._live.stop()
 
     def started(self, entry: Entry) -> None:
-        if not entry.final and entry.id not in self._running and entry.number >= self._arms[entry.arm.number].asked:
+        if (
+            entry.role == names.TRIAL
+            and entry.id not in self._running
+            and entry.number >= self._arms[entry.arm.number].asked
+        ):
             self._arms[entry.arm.number].asked += 1
         self._running[entry.id] = (entry, 0, float("nan"))
 
@@ -97,7 +101,7 @@ class View:
         self._latest.append(time.monotonic())
         value = metrics[names.VAL_ACCURACY]
         self._running[entry.id] = (entry, int(metrics[names.EPOCH]), value)
-        if not entry.final:
+        if entry.role == names.TRIAL:
             self._arms[entry.arm.number].saw(value)
         self._line()
 

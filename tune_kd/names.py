@@ -12,6 +12,12 @@ SMOOTHED: Final[Literal["smoothed"]] = "smoothed"
 """Trained without a teacher on smoothed labels: what a teacher gains beyond this is not a regulariser's."""
 CONTROLS: Final = (SCRATCH, SMOOTHED)
 
+# What a training is for.
+TRIAL: Final = "trial"
+CONFIRMATION: Final = "confirmation"
+FINAL: Final = "final"
+Role = Literal["trial", "confirmation", "final"]
+
 # What a trial reports once an epoch.
 EPOCH: Final = "epoch"
 VAL_ACCURACY: Final = "val_accuracy"

@@ -60,11 +60,16 @@ class Plan:
         return self.study.budget.repeats * max(1, len(front_models(self.study)))
 
     @property
+    def confirmations_of_arm(self) -> int:
+        """At most: fewer trials than are to be confirmed may have trained to the end."""
+        return self.study.budget.confirmations * max(1, len(front_models(self.study)))
+
+    @property
     def epochs(self) -> int:
         """Epochs of training to expect, finals included."""
         searching = sum(map(bool, map(self.trials_of, self.arms)))
-        finals = self.finals * self.study.budget.epochs
-        return searching * expected_epochs(self.study) + finals
+        again = self.finals + searching * self.confirmations_of_arm
+        return searching * expected_epochs(self.study) + again * self.study.budget.epochs
 
 
 def make(study: Study) -> Plan:

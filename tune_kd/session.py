@@ -40,6 +40,7 @@ from tune_kd.training.precision import Agree
 from tune_kd.tuning.callbacks import Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
+from tune_kd.tuning.ranking import changes
 
 RUN_ID_SECONDS = 15.0
 
@@ -216,6 +217,8 @@ class Session:
         for reason, times in conductor.unstored.items():
             self._say(f"[yellow]note:[/] {times} times a checkpoint could not be stored or read: {escape(reason)}")
         self._say(view.summary)
+        for line in changes(ledger, self._plan):
+            self._say(f"confirmed   {escape(line)}")
         tracked.wait_for_run_ids(RUN_ID_SECONDS)
         return teaching.taught
 

@@ -28,6 +28,10 @@ _PAIRS = [f"[{ACCURACY}]", *(f"[{ACCURACY}, {cost}]" for cost in OBJECTIVES if c
 ALLOWED_OBJECTIVES: Final = f"{', '.join(_PAIRS[:-1])} or {_PAIRS[-1]}"
 
 
+CONFIRM_SEEDS: Final = 2
+"""On how many other seeds a setting is confirmed."""
+
+
 class Section(BaseModel):
     """A part of the study file: unknown keys are refused, values never change afterwards."""
 
@@ -169,9 +173,15 @@ class Budget(Section):
     reduction: Annotated[int, Field(ge=2)] = 3
     complete: Positive | None = None
     repeats: Positive = 5
+    confirm: Annotated[int, Field(ge=0)] = 0
     seconds: Annotated[float, Field(gt=0)] | None = None
     early_stopping: RuleName = "auto"
     sampler: Literal["tpe", "random"] = "tpe"
+
+    @property
+    def confirmations(self) -> int:
+        """Trainings that confirm an arm's best settings; of one setting alone there would be nothing to choose."""
+        return self.confirm * CONFIRM_SEEDS if self.confirm > 1 else 0
 
     @property
     def first(self) -> int:

@@ -61,7 +61,7 @@ class Tracked:
         """Tells MLflow what the ledger has from before a resume; what it knows already it takes only once."""
         recorded = [pair for arm in plan.arms for pair in self._ledger.entries(arm)]
         self._tracker.reopen([entry.key for entry, trial in recorded if not trial.state.is_finished()])
-        for entry, trial in [*recorded, *self._ledger.all_finals()]:
+        for entry, trial in [*recorded, *self._ledger.all_again()]:
             self.started(entry)
             for epoch, value in sorted(trial.intermediate_values.items()):
                 self._tracker.metrics(entry.key, {names.VAL_ACCURACY: value}, epoch, time.time())

@@ -16,9 +16,10 @@ from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
-from tune_kd.space.schema import TrialConfig
+from tune_kd.space.schema import CONFIRM_SEEDS, TrialConfig
 from tune_kd.tuning.callbacks import Audience
 from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ranking import to_confirm
 from tune_kd.tuning.rules import GoOn, Rule
 
 MOST_ATTEMPTS = 3
@@ -47,7 +48,7 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class FinalToDo:
+class Again:
     """A configuration to retrain on the seed number `repeat`; with its entry where it was begun before."""
 
     config: TrialConfig
@@ -79,7 +80,8 @@ class Conductor:
         self._seconds: dict[int, float] = {}
         self._trials: dict[tuple[int, int], Entry] = {}
         """Those that are not finished."""
-        self._finals: dict[int, deque[FinalToDo]] = {}
+        self._confirmations: dict[int, deque[Again]] = {}
+        self._finals: dict[int, deque[Again]] = {}
         self._unstored: Counter[int] = Counter()
         self.unstored: Counter[str] = Counter()
         """Why legs could not use the storage, and how often."""
@@ -100,8 +102,9 @@ class Conductor:
         return self.live + sum(self._not_begun(arm) for arm in self._plan.arms)
 
     def _not_begun(self, arm: Arm) -> int:
-        if arm.number in self._finals:
-            return len(self._finals[arm.number])
+        for todo in (self._finals, self._confirmations):
+            if arm.number in todo:
+                return len(todo[arm.number])
         rule = self._rules[arm.number]
         if rule.closing or not self._may_train(arm):
             return 0
@@ -127,19 +130,24 @@ class Conductor:
         fresh = [arm for arm in arms if steps[arm.number] == "new"]
         if fresh:
             return self._new(min(fresh, key=lambda arm: (len(self._rules[arm.number].epochs), arm.number)))
+        done = [arm for arm in arms if steps[arm.number] == "done"]
+        for arm in done:
+            if leg := self._next_again(names.CONFIRMATION, arm):
+                return leg
         # Every final is compared with the teacher.
-        for arm in arms if self._taught() else ():
-            if steps[arm.number] == "done" and self._front_known(arm, steps):
-                leg = self._next_final(arm)
-                if leg:
-                    return leg
+        for arm in done if self._taught() else ():
+            if self._chosen(arm) and self._front_known(arm) and (leg := self._next_again(names.FINAL, arm)):
+                return leg
         return "wait" if self._live or not self._taught() else "done"
 
-    def _front_known(self, arm: Arm, steps: Mapping[int, object]) -> bool:
+    def _chosen(self, arm: Arm) -> bool:
+        """Whether the arm's trials are done, and what is to be confirmed has been."""
+        under_way = any(leg.entry.role == names.CONFIRMATION and leg.entry.arm == arm for leg in self._live.values())
+        return self._confirmations.get(arm.number) == deque() and not under_way
+
+    def _front_known(self, arm: Arm) -> bool:
         """With two objectives the finals of an arm depend on its rivals' fronts, which must be done as well."""
-        if not self._ledger.objective.rivals_first():
-            return True
-        return all(steps.get(rival.number) == "done" for rival in self._plan.rivals(arm))
+        return not self._ledger.objective.rivals_first() or all(map(self._chosen, self._plan.rivals(arm)))
 
     def _go_on(self, arm: Arm, step: GoOn) -> Leg:
         reported = self._rules[arm.number].epochs[step.number]
@@ -155,33 +163,43 @@ class Conductor:
     def _start(self, leg: Leg) -> Leg:
         leg = replace(leg, factor=self._ledger.record(leg.entry).user_attrs.get(FACTOR, 1))
         self._live[leg.entry.id] = leg
-        if not leg.entry.final:
+        if leg.entry.role == names.TRIAL:
             self._rules[leg.entry.arm.number].live.add(leg.entry.number)
         self._seconds[leg.entry.id] = self._ledger.record(leg.entry).user_attrs.get(SECONDS, 0.0)
         self._audience.started(leg.entry)
         return leg
 
-    def _next_final(self, arm: Arm) -> Leg | None:
-        """The arm's best configuration on the next seed; one whose process went away is taken up again."""
-        if arm.number not in self._finals:
+    def _next_again(self, role: names.Role, arm: Arm) -> Leg | None:
+        """One of the arm's best configurations on the next seed; one whose process went away is taken up again."""
+        todos = self._again(role)
+        if arm.number not in todos:
             self._settle(arm)
-            self._finals[arm.number] = deque(self._finals_to_do(arm))
-        if not self._finals[arm.number]:
+            todos[arm.number] = deque(self._to_do(role, arm))
+        if not todos[arm.number]:
             return None
-        todo = self._finals[arm.number].popleft()
-        entry = todo.entry or self._ledger.ask_final(arm, todo.repeat, todo.config)
+        todo = todos[arm.number].popleft()
+        entry = todo.entry or self._ledger.ask_again(role, arm, todo.repeat, todo.config)
         reported = len(self._ledger.record(entry).intermediate_values)
-        return self._start(Leg(entry, self._plan.study.budget.epochs, reported, math.inf))
+        deadline = math.inf if role == names.FINAL else self._deadline
+        return self._start(Leg(entry, self._plan.study.budget.epochs, reported, deadline))
 
-    def _finals_to_do(self, arm: Arm) -> Iterator[FinalToDo]:
-        begun = list(self._ledger.finals(arm))
-        for config in self._ledger.chosen(arm):
+    def _again(self, role: names.Role) -> dict[int, deque[Again]]:
+        return self._finals if role == names.FINAL else self._confirmations
+
+    def _to_do(self, role: names.Role, arm: Arm) -> Iterator[Again]:
+        if role == names.FINAL:
+            configs, seeds = self._ledger.chosen(arm), self._plan.study.budget.repeats
+        else:
+            closing = self._rules[arm.number].closing
+            configs, seeds = [] if closing else to_confirm(self._ledger, self._plan, arm), CONFIRM_SEEDS
+        begun = list(self._ledger.again(role, arm))
+        for config in configs:
             known = [(entry, trial) for entry, trial in begun if entry.config == config]
             for repeat, (entry, trial) in enumerate(known):
                 if not trial.state.is_finished():
-                    yield FinalToDo(config, repeat, entry)
-            for repeat in range(len(known), self._plan.study.budget.repeats):
-                yield FinalToDo(config, repeat)
+                    yield Again(config, repeat, entry)
+            for repeat in range(len(known), seeds):
+                yield Again(config, repeat)
 
     # What became of it.
 
@@ -191,7 +209,7 @@ class Conductor:
         self._ledger.report(leg.entry, epoch, value)
         self._seconds[leg.entry.id] += metrics[names.SECONDS]
         self._unstored.pop(leg.entry.id, None)
-        if not leg.entry.final:
+        if leg.entry.role == names.TRIAL:
             self._rules[leg.entry.arm.number].reported(leg.entry.number, epoch, value)
         self._audience.reported(leg.entry, metrics)
 
@@ -232,10 +250,10 @@ class Conductor:
 
     def _stands(self, entry: Entry) -> None:
         """A training put down before its leg was done: another leg takes it up, unless its last epoch was reported."""
-        if entry.final:
-            self._finals[entry.arm.number].appendleft(FinalToDo(entry.config, 0, entry))
-        else:
+        if entry.role == names.TRIAL:
             self._at_rung(entry)
+        else:
+            self._again(entry.role)[entry.arm.number].appendleft(Again(entry.config, 0, entry))
 
     def _not_stored(self, entry: Entry, reason: str) -> None:
         """Says nothing about the training; another node may be able to."""
@@ -248,7 +266,7 @@ class Conductor:
     def _put_down(self, leg: Leg) -> None:
         entry = leg.entry
         del self._live[entry.id]
-        if not entry.final:
+        if entry.role == names.TRIAL:
             self._rules[entry.arm.number].live.discard(entry.number)
         self._ledger.note(entry, SECONDS, self._seconds.pop(entry.id))
         self._note_time()
@@ -266,8 +284,10 @@ class Conductor:
             scores = json.loads(results[RESULT])
             self._ledger.note(entry, RESULT, scores)
             self._finish(entry, names.COMPLETE, value=scores[names.TEST_ACCURACY], results=scores)
-            return
-        self._at_rung(entry)
+        elif entry.role == names.CONFIRMATION:
+            self._finish(entry, names.COMPLETE, value=best_value(self._ledger.record(entry)))
+        else:
+            self._at_rung(entry)
 
     def _at_rung(self, entry: Entry) -> None:
         """What becomes of a trial that has reported a rung's epoch, even if its process never said more."""
@@ -295,7 +315,7 @@ class Conductor:
         results: Mapping[str, Any] | None = None,
     ) -> None:
         self._ledger.finish(entry, state, reason, value)
-        if not entry.final:
+        if entry.role == names.TRIAL:
             self._rules[entry.arm.number].finished(entry.number)
             del self._trials[entry.arm.number, entry.number]
         record = self._ledger.record(entry)

@@ -26,18 +26,19 @@ from tune_kd.space.study import Study, grid_points, of_arm, searched_keys, sugge
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
+from tune_kd.tuning.ranking import ranked
 from tune_kd.tuning.rules import Rule, rule_named
 from tune_kd.tuning.sampling import sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
-COSTS, EPOCHS = "costs", "epochs"
+COSTS, EPOCHS, ROLE = "costs", "epochs", "role"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One training: a trial of an arm, or one of its finals. `id` is Optuna's, unique in the ledger."""
+    """One training: a trial of an arm, or of a setting of its once more. `id` is Optuna's, unique in the ledger."""
 
     id: int
     arm: Arm
@@ -47,11 +48,15 @@ class Entry:
     """Its number in the whole search, which is what people see."""
     config: TrialConfig
     seed: int
-    final: bool
+    role: names.Role
+
+    @property
+    def final(self) -> bool:
+        return self.role == names.FINAL
 
     @property
     def key(self) -> str:
-        return f"{'final' if self.final else 'trial'}-{self.serial}"
+        return f"{self.role}-{self.serial}"
 
     @property
     def saved(self) -> str:
@@ -176,12 +181,13 @@ class Ledger:
         self._asked[arm.number] += 1
         return self._entry(arm, self._storage.get_trial(trial._trial_id))
 
-    def ask_final(self, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
+    def ask_again(self, role: names.Role, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
+        """A setting of an arm on the seed number `repeat`, to confirm it or as a final."""
         trial = self._finals.ask()
-        epochs = self._plan.study.budget.epochs
-        for key, value in ((ARM, arm.number), (REPEAT, repeat), (EPOCHS, epochs), (CONFIG, json.dumps(config))):
+        told = {ROLE: role, ARM: arm.number, REPEAT: repeat, EPOCHS: self._plan.study.budget.epochs}
+        for key, value in (told | {CONFIG: json.dumps(config)}).items():
             trial.set_user_attr(key, value)
-        return self._final(self._storage.get_trial(trial._trial_id))
+        return self._again(self._storage.get_trial(trial._trial_id))
 
     def report(self, entry: Entry, epoch: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(entry.id, epoch, value)
@@ -223,15 +229,24 @@ class Ledger:
 
     def finals(self, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
         """The arm's finals. A search that was extended may have others, of another configuration or of fewer epochs."""
-        chosen, epochs = self.chosen(arm), self._plan.study.budget.epochs
-        for entry, trial in self.all_finals():
-            if entry.arm == arm and entry.config in chosen and trial.user_attrs.get(EPOCHS, epochs) == epochs:
+        chosen = self.chosen(arm)
+        return ((entry, trial) for entry, trial in self.again(names.FINAL, arm) if entry.config in chosen)
+
+    def again(self, role: names.Role, arm: Arm) -> Iterator[tuple[Entry, FrozenTrial]]:
+        """An arm's settings that are trained once more in that role, to as many epochs as trials now have."""
+        epochs = self._plan.study.budget.epochs
+        for entry, trial in self.all_again():
+            if (entry.role, entry.arm) == (role, arm) and trial.user_attrs.get(EPOCHS, epochs) == epochs:
                 yield entry, trial
 
     def all_finals(self) -> Iterator[tuple[Entry, FrozenTrial]]:
+        return ((entry, trial) for entry, trial in self.all_again() if entry.final)
+
+    def all_again(self) -> Iterator[tuple[Entry, FrozenTrial]]:
+        """Whatever is trained once more, in any role."""
         for trial in self._finals.get_trials(deepcopy=False):
             if CONFIG in trial.user_attrs:
-                yield self._final(trial), trial
+                yield self._again(trial), trial
 
     def rule(self, arm: Arm) -> Rule:
         """Where the arm stands, rebuilt from its reports in the order in which they can have come."""
@@ -246,16 +261,9 @@ class Ledger:
         return rule
 
     def best(self, arm: Arm, model: str | None = None) -> tuple[Entry, FrozenTrial] | None:
-        """The configuration that trained furthest, of those the best on validation images; of one model, if named."""
-        reported = [(entry, trial) for entry, trial in self.entries(arm) if trial.intermediate_values]
-        usable = [
-            (entry, trial)
-            for entry, trial in reported
-            if trial.state != TrialState.FAIL and model in (None, entry.config[names.STUDENT_MODEL])
-        ]
-        if not usable:
-            return None
-        return max(usable, key=lambda pair: (max(pair[1].intermediate_values), best_value(pair[1]), -pair[0].number))
+        """The configuration that is best of all, or of one model."""
+        found = ranked(self, arm, model)
+        return (found[0].entry, found[0].trial) if found else None
 
     def chosen(self, arm: Arm) -> list[TrialConfig]:
         """The configurations that go to the finals: the best one, or with two objectives one for each front model."""
@@ -267,8 +275,8 @@ class Ledger:
 
     def _best_of(self, arm: Arm) -> Best[Entry]:
         def best(model: str | None) -> tuple[Entry, float] | None:
-            found = self.best(arm, model)
-            return (found[0], best_value(found[1])) if found else None
+            found = ranked(self, arm, model)
+            return (found[0].entry, found[0].value) if found else None
 
         return best
 
@@ -284,20 +292,17 @@ class Ledger:
     def _entry(self, arm: Arm, trial: FrozenTrial) -> Entry:
         told = trial.user_attrs
         return Entry(
-            trial._trial_id, arm, trial.number, told[NUMBER], json.loads(told[CONFIG]), told[SEED], final=False
+            trial._trial_id, arm, trial.number, told[NUMBER], json.loads(told[CONFIG]), told[SEED], names.TRIAL
         )
 
-    def _final(self, trial: FrozenTrial) -> Entry:
+    def _again(self, trial: FrozenTrial) -> Entry:
         attributes = trial.user_attrs
-        seed = final_seed(self._plan.study, attributes[REPEAT])
+        role: names.Role = attributes.get(ROLE, names.FINAL)
+        # The same for both arms of a cell: that is what pairs them.
+        seed = derive(self._plan.study.seed, role, attributes[REPEAT]) % 2**31
         arm = self._plan.arms[attributes[ARM]]
         config = json.loads(attributes[CONFIG])
-        return Entry(trial._trial_id, arm, trial.number, trial.number, config, seed, final=True)
-
-
-def final_seed(study: Study, repeat: int) -> int:
-    """The same for both arms of a cell: that is what pairs them."""
-    return derive(study.seed, "final", repeat) % 2**31
+        return Entry(trial._trial_id, arm, trial.number, trial.number, config, seed, role)
 
 
 def best_weights(saved: str) -> str:

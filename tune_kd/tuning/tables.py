@@ -8,7 +8,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from tune_kd import names
-from tune_kd.plan import Plan
+from tune_kd.plan import Arm, Plan
 from tune_kd.storage.files import replace
 from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
 
@@ -25,6 +25,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
         {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
+        | _confirmed(plan, ledger, arm, entry)
         | {names.PARAMETERS: sizes[entry.config[names.STUDENT_MODEL]]}
         | _cost(ledger, entry)
         | _settings(arm.cell, entry)
@@ -72,6 +73,13 @@ def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[s
         "started": trial.datetime_start.timestamp() if trial.datetime_start else float("nan"),
         "ended": trial.datetime_complete.timestamp() if trial.datetime_complete else float("nan"),
     }
+
+
+def _confirmed(plan: Plan, ledger: Ledger, arm: Arm, entry: Entry) -> dict[str, list[float]]:
+    """What its setting reached on other seeds, where the study asks for that."""
+    again = ledger.again(names.CONFIRMATION, arm) if plan.study.budget.confirmations else ()
+    values = [best_value(trial) for one, trial in again if one.config == entry.config and trial.intermediate_values]
+    return {"confirmed": values} if plan.study.budget.confirmations else {}
 
 
 def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
