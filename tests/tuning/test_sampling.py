@@ -1,13 +1,18 @@
 """What a suggestion is made from when there are very many trials."""
 
+import random
+from pathlib import Path
+
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune_kd.space.load import load
+from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Accuracy
-from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, sampler
+from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, Glance, sampler
 
 
 def trial(number: int, value: float, step: int = 0) -> FrozenTrial:
@@ -47,6 +52,34 @@ def test_what_got_further_is_seen_before_what_looked_better_early() -> None:
     study = study_of(far + early)
     seen = {each.number for each in AsRanked(study.study_name, study._storage).get_trials()}
     assert set(range(20)) <= seen
+
+
+def test_what_is_seen_is_the_same_whether_it_was_looked_at_before_or_not(tmp_path: Path) -> None:
+    """On the ledger's own storage, with trials in every state; the number that is seen grows past its most."""
+    storage = JournalStorage(LedgerFile(tmp_path / "ledger.log"))
+    study = optuna.create_study(storage=storage, direction="maximize")
+    chance, glance, open_ = random.Random(0), Glance(), []
+
+    def seen(given: Glance | None) -> list[tuple[int, TrialState, dict[int, float]]]:
+        trials = AsRanked(study.study_name, storage, given).get_trials()
+        return [(each.number, each.state, each.intermediate_values) for each in trials]
+
+    for number in range(2 * MOST_SEEN):
+        made = study.ask({"x": FloatDistribution(0, 1)})
+        if number % 11:  # the others are asked for, but not written down
+            made.set_user_attr("config", "{}")
+        open_.append(made)
+        for _ in range(2):
+            one = chance.choice(open_)
+            step = (storage.get_trial(one._trial_id).last_step or 0) + 1
+            one.report(chance.random(), step)
+        if chance.random() < 0.7:
+            ended = open_.pop(chance.randrange(len(open_)))
+            state = chance.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+            study.tell(ended, chance.random() if state == TrialState.COMPLETE else None, state=state)
+        if number % 7 == 0:
+            assert seen(glance) == seen(None)
+    assert len(seen(glance)) == MOST_SEEN
 
 
 def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:

@@ -28,7 +28,7 @@ from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
 from tune_kd.tuning.ranking import ranked
 from tune_kd.tuning.rules import Rule, rule_named
-from tune_kd.tuning.sampling import sampler
+from tune_kd.tuning.sampling import Glance, sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
@@ -87,6 +87,7 @@ class Ledger:
             self._queue_settings(arm, study)
         self._asked = [sum(1 for _ in self.entries(arm)) for arm in plan.arms]
         self._prices: dict[str, float] = dict(self._finals.user_attrs.get(COSTS, {}))
+        self._glances = [Glance() for _ in plan.arms]
         self._costs: list[dict[int, float]] = [
             {entry.number: self.cost(entry.config[names.STUDENT_MODEL]) or 0.0 for entry, _ in self.entries(arm)}
             for arm in plan.arms
@@ -171,7 +172,7 @@ class Ledger:
         # Of the arm and of the trial's place in it alone: what other arms do meanwhile must not show in the results.
         seed = derive(self._plan.study.seed, arm.key, self._asked[arm.number]) % 2**31
         costs = self._costs[arm.number]
-        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs)
+        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs, self._glances[arm.number])
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
         costs[trial.number] = self.cost(config[names.STUDENT_MODEL]) or 0.0

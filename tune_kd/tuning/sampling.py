@@ -2,8 +2,10 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Container, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
+from itertools import islice, zip_longest
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -19,6 +21,49 @@ from tune_kd.tuning.objectives import Objective
 MOST_SEEN, LATEST_SEEN = 300, 250
 
 
+class Glance:
+    """What a suggestion is made from, of very many trials the best and the latest, as its time grows with them.
+
+    TPE takes 25 at most for good ones, and gives old bad ones little weight. It is kept from one suggestion to the
+    next: a trial that is the same object as before has not changed (Optuna's journal makes another one).
+    """
+
+    def __init__(self) -> None:
+        self._known: list[FrozenTrial] = []
+        self._shown: list[FrozenTrial | None] = []
+        self._keys: list[tuple[float, ...]] = []
+        self._order: list[tuple[float, ...]] = []
+        """The keys of trials that are shown, the best first: standing and place."""
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        for place, (trial, known) in enumerate(zip_longest(trials, self._known)):
+            if trial is not known:
+                self._look(place, trial)
+        if len(self._order) <= MOST_SEEN:
+            return [trial for trial in self._shown if trial]
+        there = (place for place in range(len(self._shown) - 1, -1, -1) if self._shown[place])
+        latest = list(islice(there, LATEST_SEEN))[::-1]
+        best = islice((int(place) for *_, place in self._order if place < latest[0]), MOST_SEEN - LATEST_SEEN)
+        return [trial for place in (*sorted(best), *latest) if (trial := self._shown[place])]
+
+    def _look(self, place: int, trial: FrozenTrial) -> None:
+        if place == len(self._known):
+            self._known.append(trial)
+            self._shown.append(None)
+            self._keys.append(())
+        elif self._shown[place]:
+            del self._order[bisect_left(self._order, self._keys[place])]
+        self._known[place] = trial
+        self._shown[place] = shown = None if _half_asked(trial) else _as_ranked(trial)
+        if shown:
+            self._keys[place] = _key(shown, place)
+            insort(self._order, self._keys[place])
+
+
+def _key(trial: FrozenTrial, place: int) -> tuple[float, ...]:
+    return (*(-part for part in _standing(trial)), place)
+
+
 class AsRanked(Study):
     """An arm's study in which a trial that waits at a rung counts by what it has shown.
 
@@ -30,26 +75,19 @@ class AsRanked(Study):
     _seen: list[FrozenTrial] | None = None
     """One suggestion looks several times."""
 
+    def __init__(self, name: str, storage: BaseStorage, glance: Glance | None = None) -> None:
+        super().__init__(name, storage)
+        self._glance = glance or Glance()
+
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         if self._seen is None:
-            self._seen = _telling(self._all())
+            self._seen = self._glance(self._all())
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def _all(self) -> list[FrozenTrial]:
-        return [_as_ranked(trial) for trial in super()._get_trials(False) if not _half_asked(trial)]
-
-
-def _telling(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Of very many the best and the latest, as a suggestion's time grows with them.
-
-    TPE takes 25 at most for good ones, and gives old bad ones little weight.
-    """
-    if len(trials) <= MOST_SEEN:
-        return trials
-    older = sorted(trials[:-LATEST_SEEN], key=_standing, reverse=True)[: MOST_SEEN - LATEST_SEEN]
-    return sorted(older, key=lambda trial: trial.number) + trials[-LATEST_SEEN:]
+        return super()._get_trials(False)
 
 
 def _standing(trial: FrozenTrial) -> tuple[int, int, float]:
@@ -95,7 +133,7 @@ class AsFront(AsRanked):
         self._values = values
 
     def _all(self) -> list[FrozenTrial]:
-        trials = super()._all()
+        trials = [_as_ranked(trial) for trial in super()._all() if not _half_asked(trial)]
         told = [trial for trial in trials if trial.state.is_finished() and trial.intermediate_values]
         points = {trial.number: (self._costs[trial.number], max(trial.intermediate_values.values())) for trial in told}
         values = self._values(points)
@@ -135,14 +173,18 @@ class RankingSampler(BaseSampler):
         return self._base.sample_independent(self._ranked(study), trial, param_name, param_distribution)
 
 
-def sampler(kind: str, seed: int, trials: int, objective: Objective, costs: Mapping[int, float]) -> BaseSampler:
+def sampler(
+    kind: str, seed: int, trials: int, objective: Objective, costs: Mapping[int, float], glance: Glance | None = None
+) -> BaseSampler:
     """A new sampler per question, so that a resumed search is asked and answers as one that never stopped.
 
-    `costs` has what each trial's model costs, by the trial's number, where there are two objectives.
+    `costs` has what each trial's model costs, by the trial's number, where there are two objectives; `glance` what is
+    known of the arm's trials from the last question.
     """
     if kind == "random":
         return RandomSampler(seed=seed)
-    view = partial(AsFront, costs=costs, values=objective.values) if objective.values else AsRanked
+    ranked = partial(AsRanked, glance=glance)
+    view = partial(AsFront, costs=costs, values=objective.values) if objective.values else ranked
     return RankingSampler(_tpe(seed, trials, gamma=objective.good), view)
 
 
