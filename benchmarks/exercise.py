@@ -27,7 +27,8 @@ from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.making import Teacher
 from tune_kd.training import checkpoint, precision
-from tune_kd.training.train import Images, normalise, predict
+from tune_kd.training.images import Images, normalise
+from tune_kd.training.train import predict
 
 CLASSES = 10
 HELD_OUT = 512

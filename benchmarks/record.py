@@ -21,7 +21,6 @@ from benchmarks.recorded import END
 from tune_kd import names, plan
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
-from tune_kd.execution.workbench import as_tensor
 from tune_kd.plan import Arm
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.seeds import derive
@@ -29,7 +28,8 @@ from tune_kd.space.load import load
 from tune_kd.space.study import Study, resolve, searched_keys
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.making import Guide, Teacher
-from tune_kd.training.train import Diverged, Images, Job, train
+from tune_kd.training.images import Images, as_tensor
+from tune_kd.training.train import Diverged, Job, train
 from tune_kd.tuning.ledger import Ledger
 
 FACTS = ("student.model", "data.dataset", "data.source", "data.size")

@@ -36,7 +36,7 @@ from tune_kd.distill.distiller import Distiller, loss_parts, temperature
 from tune_kd.distill.method import Given, Seen
 from tune_kd.models import build
 from tune_kd.teacher.making import Guide
-from tune_kd.training.train import normalise
+from tune_kd.training.images import normalise
 
 CACHED_GOAL, ONLINE_GOAL = 10.0, 1.5
 PARITY = 1e-3

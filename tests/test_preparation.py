@@ -6,7 +6,7 @@ from tune_kd import plan
 from tune_kd.errors import InputError
 from tune_kd.preparation import levels, prepare
 from tune_kd.space.load import load
-from tune_kd.training.train import IMAGENET
+from tune_kd.training.images import IMAGENET
 
 STUDY = """
 study: prepared

@@ -183,9 +183,15 @@ class Speeds:
             for name in levels(study, names.STUDENT_MODEL)
         ]
         asked = [(each, 1) for each in students] + [(teacher_study, count) for count in threads]
-        self._studies = {rates.Asked.of(each, shape, classes, device, count): each for each, count in asked}
+        shapes = [shape] * len(students) + [prepared.teacher_shape] * len(threads)
+        self._studies = {
+            rates.Asked.of(each, own, classes, device, count): each
+            for (each, count), own in zip(asked, shapes, strict=True)
+        }
         self.students = tuple(self._studies)[: len(students)]
-        self.tutor, self.running = (rates.Asked.of(teacher_study, shape, classes, device, n) for n in (max(threads), 1))
+        self.tutor, self.running = (
+            rates.Asked.of(teacher_study, shapes[-1], classes, device, n) for n in (max(threads), 1)
+        )
         self._found = {asked: rates.known(asked) or rates.reckon(asked) for asked in self._studies}
 
     def __getitem__(self, asked: rates.Asked) -> rates.Rate:

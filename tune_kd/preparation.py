@@ -1,7 +1,7 @@
 """From a study to what every trial shares: images, splits, and checks that must fail before anything is trained."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ import numpy as np
 from tune_kd import models, names
 from tune_kd.data import sources
 from tune_kd.data.sources import Dataset
-from tune_kd.data.splits import ALL, Splits, split, student_indices
+from tune_kd.data.splits import ALL, Splits, by_name, split, student_indices
 from tune_kd.errors import InputError
+from tune_kd.models import registry
+from tune_kd.models.network import Shape, Start, normalisation
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
-from tune_kd.space.schema import Teacher
+from tune_kd.space.schema import Data, Teacher
 from tune_kd.space.study import Study, constants
-from tune_kd.training import checkpoint
-from tune_kd.training.train import IMAGENET
+from tune_kd.teacher import making
+from tune_kd.teacher.doubts import doubts
+from tune_kd.training.images import IMAGENET, Images, as_tensor
 
 IMAGE_KEYS = ("data.source", "data.size", "data.weight")
 """What decides which images a student sees."""
@@ -34,11 +37,28 @@ class Prepared:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...]
+    student_side: int | None = None
+    teacher_side: int | None = None
+    students: Mapping[str, Start] = field(default_factory=dict)
+    """What students begin with, by model; none for those that begin from scratch."""
+    teacher: Start | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Shape:
+        """Of the pictures as a student sees them."""
+        return self._of(self.student_side)
+
+    @property
+    def teacher_shape(self) -> Shape:
+        return self._of(self.teacher_side)
+
+    def _of(self, side: int | None) -> Shape:
         channels, height, width = self.splits.images.shape[1:]
-        return channels, height, width
+        return channels, side or height, side or width
+
+    def normalisation(self, model: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """A student's: that of the weights it begins with, else the data set's."""
+        return normalisation(self.students.get(model), self.mean, self.std)
 
 
 def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None = None) -> Prepared:
@@ -48,19 +68,72 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
     """
     study = plan.study
     if dataset is None:
-        dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study)))
+        dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study), _side(study)))
     splits = split(dataset, study.data, study.seed)
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
-    prepared = Prepared(splits, mean, std, dataset.notes)
+    sides = study.student.image_size, study.teacher.image_size
+    prepared = Prepared(splits, mean, std, (*dataset.notes, *_meant(study.data, dataset)), *sides)
     check(plan, prepared)
-    return prepared
+    return _with_weights(study, _looked_into(study, prepared))
+
+
+def _looked_into(study: Study, prepared: Prepared) -> Prepared:
+    """A teacher that was loaded is tried on validation images, and what is wrong with it is said."""
+    if study.teacher.checkpoint is None or not len(prepared.splits.validation):
+        return prepared
+    splits = prepared.splits
+    pixels, labels, validation = (as_tensor(each) for each in (splits.images, splits.labels, splits.validation))
+    images = Images(pixels, labels, prepared.mean, prepared.std, len(splits.classes))
+    loaded = making.load(study, Path(study.teacher.checkpoint), images, splits.classes)
+    doubt = doubts(loaded, images, validation, splits.classes)
+    return replace(prepared, notes=(*prepared.notes, doubt)) if doubt else prepared
+
+
+def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
+    """What was read off the names of sources is said."""
+    found = by_name(dataset, data)
+    if found is data:
+        return ()
+    parts = [f"{key}: [{', '.join(names)}]" for key in ("test_on", "validation_on") if (names := getattr(found, key))]
+    return (f"Sources are called as splits are, so they are taken as such: data {{{', '.join(parts)}}}.",)
+
+
+def _side(study: Study) -> int | None:
+    """The size that pictures are kept at: the largest that a network sees, as all see the same views of them."""
+    named = [study.student.image_size, study.teacher.image_size]
+    own = [
+        (study.student.pretrained, levels(study, names.STUDENT_MODEL)),
+        (study.teacher.pretrained, (study.teacher.model,)),
+    ]
+    found = [registry.inputs(str(name)) for pretrained, models in own if pretrained is not False for name in models]
+    sizes = [*filter(None, named), *(each.size for each in found if each)]
+    return max(sizes, default=None)
+
+
+def _with_weights(study: Study, prepared: Prepared) -> Prepared:
+    """Pretrained weights are read once, here, and travel with the images: other machines need not have the files."""
+    classes = len(prepared.splits.classes)
+
+    def start(name: str, wanted: bool | str, shape: Shape) -> Start | None:
+        return registry.start(name, wanted, classes=classes, in_shape=shape)
+
+    found = {
+        str(name): start(str(name), study.student.pretrained, prepared.shape)
+        for name in levels(study, names.STUDENT_MODEL)
+    }
+    return replace(
+        prepared,
+        students={name: each for name, each in found.items() if each is not None},
+        teacher=start(study.teacher.model, study.teacher.pretrained, prepared.teacher_shape),
+    )
 
 
 def _named(study: Study) -> tuple[str, ...]:
     """The sources that the study asks for by name."""
     mixes = [str(source) for source in levels(study, "data.source")]
     named = [part for source in mixes for part, _ in mix_parts(source) if part != ALL]
-    return tuple(dict.fromkeys([*named, *study.data.evaluate_on, *study.data.teacher_on]))
+    data = study.data
+    return tuple(dict.fromkeys([*named, *data.evaluate_on, *data.test_on, *data.validation_on, *data.teacher_on]))
 
 
 def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -75,12 +148,11 @@ def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def check(plan: Plan, prepared: Prepared) -> None:
     """Every student and teacher can be built for these images; every source has as many as it is asked for."""
     study, classes = plan.study, len(prepared.splits.classes)
-    for name in {study.teacher.model, *levels(study, names.STUDENT_MODEL)}:
+    models.check(study.teacher.model, classes=classes, in_shape=prepared.teacher_shape)
+    for name in dict.fromkeys(levels(study, names.STUDENT_MODEL)):
         models.check(str(name), classes=classes, in_shape=prepared.shape)
     if study.teacher.checkpoint is not None:
         _check_there(study.teacher)
-        teacher = models.build(study.teacher.model, classes=classes, in_shape=prepared.shape)
-        checkpoint.load_weights(teacher, study.teacher.checkpoint)
     for source, size, weight in product(*(levels(study, key) for key in IMAGE_KEYS)):
         student_indices(prepared.splits, source, size, weight if takes_weight(source) else None)
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -24,6 +25,7 @@ from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.export import FromPixels, export
+from tune_kd.training.images import resized
 from tune_kd.tuning import tables
 from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_weights, kept_value
 
@@ -136,11 +138,13 @@ def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner
 
 def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) -> FromPixels:
     """The winner as `model/`."""
-    model = build(best.entry.config[names.STUDENT_MODEL], classes=len(prepared.splits.classes), in_shape=prepared.shape)
+    name = str(best.entry.config[names.STUDENT_MODEL])
+    mean, std = prepared.normalisation(name)
+    model = build(name, classes=len(prepared.splits.classes), in_shape=prepared.shape)
     model.load_state_dict(checkpoint.load(best.weights))
     facts = {
         "study": plan.study.study,
-        "architecture": best.entry.config[names.STUDENT_MODEL],
+        "architecture": name,
         "arm": best.entry.arm.name,
         "cell": dict(best.entry.arm.cell),
         "config": best.entry.config,
@@ -148,11 +152,18 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "test_accuracy": best.test_accuracy,
         "classes": list(prepared.splits.classes),
         "in_shape": list(prepared.shape),
-        "mean": prepared.mean,
-        "std": prepared.std,
+        "mean": mean,
+        "std": std,
         "torch": torch.__version__,
     }
-    return export(folder, model, prepared.mean, prepared.std, facts)
+    return export(folder, model, mean, std, facts)
+
+
+def example(prepared: Prepared) -> np.ndarray:
+    """Two pictures as the exported winner takes them, not normalised."""
+    pictures = torch.from_numpy(prepared.splits.images[prepared.splits.validation[:2]])
+    shown: np.ndarray = resized(pictures, prepared.student_side).float().numpy()
+    return shown
 
 
 def artifacts(folder: Path) -> list[Path]:

@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -189,7 +188,8 @@ class Session:
         agree = None if self._storage.folder else Agreement(self._storage)
         # A Ray that was there before may have other machines, or get them; each has a cache of its own.
         neighbours = Exchange() if self._given.address else None
-        material = Material(self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree, neighbours)
+        shared = (self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree, neighbours)
+        material = Material(*shared, prepared.students)
         teaching = self._teach(ledger, prepared, agree)
         tracked.catch_up(self._plan)
         with View(self._plan, ledger, self._console, self._given.quiet) as view:
@@ -229,7 +229,7 @@ class Session:
             self._say(f"[yellow]note:[/] {why}, so there is no model/ and no champion.")
             return
         folder = self._folder / names.MODEL_DIR
-        example = prepared.splits.images[prepared.splits.validation[:2]].astype(np.float32)
+        example = results.example(prepared)
         note = f"{self._study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
         try:
             module = results.export_winner(folder, self._plan, prepared, best)

@@ -142,7 +142,7 @@ def test_pictures_are_decoded_once_even_when_the_folder_moves(root: Path, monkey
     (moved / "google" / "cat" / "new.png").write_bytes(png("white"))
     decoded: list[int] = []
     honest = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda raw, size: decoded.append(len(raw)) or honest(raw, size))
+    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
     second = load(moved)
     assert len(decoded) == 1
     assert greys(second, "google") == [20, 21, 22, 255, 30, 31, 32]

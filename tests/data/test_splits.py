@@ -212,7 +212,6 @@ def test_messages_name_the_key_the_value_and_what_is_allowed(
         ({"teacher_on": ("bb",)}, ["data.teacher_on", "Did you mean 'b'?"]),
         ({"split": Split(test=500)}, ["data.split.test: 500", "300"]),
         ({"split": Split(test=3)}, ["data.split.test: 3", "4 classes"]),
-        ({"split": Split(validation=0)}, ["data.split.validation: 0", "at least 4"]),
         ({"split": Split(test=0.6, validation=0.4)}, ["data.split.teacher", "class 'class0' has no image left"]),
         (
             {"split": Split(test=0.5, validation=0.3, teacher=0.3)},

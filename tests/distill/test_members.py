@@ -20,10 +20,11 @@ from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.export import export
+from tune_kd.training.images import Images
 from tune_kd.training.method import Taught, method_for
 from tune_kd.training.optim import make_optimizer
 from tune_kd.training.step import Batch, Step, joined
-from tune_kd.training.train import Images, Job, predict, train
+from tune_kd.training.train import Job, predict, train
 
 CLASSES, SHAPE, IMAGES = 10, (1, 8, 8), 96
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)

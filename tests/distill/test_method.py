@@ -15,7 +15,8 @@ from tune_kd.names import DISTILLED
 from tune_kd.space import methods
 from tune_kd.space.load import dump, load
 from tune_kd.space.study import constants, resolve, searched_keys
-from tune_kd.training.train import Images, Job, train
+from tune_kd.training.images import Images
+from tune_kd.training.train import Job, train
 
 
 class Mine(Method):

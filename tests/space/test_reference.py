@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tune_kd.space import reference
+from tune_kd.space import datasets, reference
 from tune_kd.space.load import load
+from tune_kd.space.schema import Data
 
 KEYS = tuple(reference.every_key())
 """Fails where keys.yaml says nothing of a key: add a line there."""
@@ -25,8 +26,8 @@ def test_every_key_is_told_of_in_words(key: reference.Key) -> None:
     assert "another type" not in key.allowed
 
 
-CIFAR = {"data.download"}
-FOLDER = {"data.root", "data.missing", "data.image_size"}
+REQUIRED = {"folder": {"root": "images"}, "table": {"file": "photos.csv"}}
+"""What a data set of a kind cannot do without."""
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.name not in ("conditions", "search", "first", "published")],
@@ -42,11 +43,12 @@ def study_with(name: str, value: Any) -> dict[str, Any]:
     raw: dict[str, Any] = {"study": "s"}
     if name == "data.weight":
         raw["data"] = {"source": "scanned+drawn"}
-    if name in FOLDER:
-        raw["data"] = {"dataset": "folder", "root": "images"}
-    if name in CIFAR:
-        raw["data"] = {"dataset": "cifar10"}
+    if name in ("teacher.tune", "teacher.head_lr"):
+        raw["teacher"] = {"pretrained": True}
     *sections, leaf = name.split(".")
+    if sections == ["data"] and leaf not in Data.model_fields:
+        kind = datasets.owners(leaf)[0]
+        raw["data"] = {"dataset": kind} | REQUIRED.get(kind, {})
     here = raw
     for part in sections:
         here = here.setdefault(part, {})

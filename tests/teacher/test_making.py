@@ -20,7 +20,7 @@ from tune_kd.teacher import making as teacher
 from tune_kd.teacher.making import CHUNK, Block, Guide, Resident, Teacher
 from tune_kd.training import measures
 from tune_kd.training.export import export
-from tune_kd.training.train import IMAGENET, Images
+from tune_kd.training.images import IMAGENET, Images
 
 STUDY = """
 study: taught

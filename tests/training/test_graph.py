@@ -17,9 +17,10 @@ from tune_kd.space.study import Study
 from tune_kd.training import graph as recording
 from tune_kd.training import train as training
 from tune_kd.training.graph import LEAST_STEPS, WARM_STEPS, CudaRecorder, RecordedStep, make_step
+from tune_kd.training.images import Images
 from tune_kd.training.optim import make_optimizer, restore, set_rate
 from tune_kd.training.step import Batch, Step
-from tune_kd.training.train import Images, Job, train
+from tune_kd.training.train import Job, train
 
 BATCH, IMAGES, EPOCHS = 16, 100, 3
 STUDY = f"""

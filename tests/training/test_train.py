@@ -17,11 +17,12 @@ from tune_kd.data.views import Program, Views
 from tune_kd.models import build
 from tune_kd.seeds import derive
 from tune_kd.space.load import load
-from tune_kd.space.schema import Train
+from tune_kd.space.schema import Augment, Train
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.training.images import Images
 from tune_kd.training.optim import learning_rate, make_optimizer, step
-from tune_kd.training.train import BLOCK_BYTES, Diverged, Images, Job, epoch_order, train, validate
+from tune_kd.training.train import BLOCK_BYTES, Diverged, Job, epoch_order, train, validate
 from tune_kd.training.train import test_scores as scores_on_test
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
@@ -314,7 +315,7 @@ def test_training_leaves_the_compiler_out() -> None:
     code = """
 import sys, torch
 from tune_kd.training.optim import make_optimizer, step
-from tune_kd.space.schema import Train
+from tune_kd.space.schema import Augment, Train
 for kind in ("sgd", "adam", "adamw"):
     model = torch.nn.Linear(2, 2)
     optimizer = make_optimizer(model, Train(optimizer=kind))
@@ -342,3 +343,41 @@ def test_a_step_is_the_optimizers_own(kind: str) -> None:
             step(optimizer) if model is ours else optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
     assert torch.is_grad_enabled()
+
+
+class Recorder(torch.nn.Module):
+    """Keeps what it was last shown."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.shown = torch.empty(0)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.shown = inputs
+        return inputs.new_zeros(len(inputs), self.classes)
+
+
+def test_the_students_crop_is_the_teachers_crop_at_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bright square tells where a view was cut; both networks must see it at the same place, at either size."""
+    pixels = torch.zeros(6, 3, 32, 32, dtype=torch.uint8)
+    for number in range(6):
+        pixels[number, :, 4 * number : 4 * number + 8, 20 - 2 * number : 28 - 2 * number] = 255
+    data = Images(pixels, torch.arange(6) % 2, (0.0,) * 3, (1.0,) * 3, 2)
+    views = Views.of(Augment(kind="crop_flip"), 0)
+    index, view = torch.arange(6), torch.tensor([0, 17, 81, 100, 155, 161])
+    pictures = views.render(data.images, index, view)
+    large, small = Recorder(2), data.seen(data.mean, data.std, 8)
+    monkeypatch.setattr(Teacher, "module", lambda self, device: large)
+    Guide(Teacher("recorder", {}, data.mean, data.std, (3, 16, 16), 2), None, torch.device("cpu")).run(pictures)
+    seen_by_teacher, seen_by_student = large.shown[:6], small.inputs(pictures)
+    assert seen_by_teacher.shape[-1] == 16
+    assert seen_by_student.shape[-1] == 8
+    rows, columns = torch.arange(16.0), torch.arange(8.0)
+    for number in range(6):
+        for axis in (0, 1):
+            teachers, students = (seen[number, 0].sum(axis) for seen in (seen_by_teacher, seen_by_student))
+            centre = float(((rows + 0.5) * teachers).sum() / teachers.sum()) / 16
+            assert abs(centre - float(((columns + 0.5) * students).sum() / students.sum()) / 8) < 0.01
+    # Another view of the same images is another picture for both.
+    assert not torch.equal(small.inputs(views.render(data.images, index, view * 0)), seen_by_student)

@@ -7,15 +7,16 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from tune_kd.data.picture_cache import PictureCache
-from tune_kd.data.pictures import Unreadable, decode
+from tune_kd.data.pictures import Fit, Unreadable, decode, drawn
 from tune_kd.data.sources import Dataset, Images, Progress, Source
 from tune_kd.errors import InputError, did_you_mean
 
@@ -26,12 +27,12 @@ LISTED: Final = 20  # unreadable images named in a note; the rest are counted
 
 @dataclass(frozen=True)
 class Item:
-    """An image before it is decoded. `read` returns its bytes, or raises OSError or Unreadable."""
+    """An image before it is decoded. `read` returns its bytes or an opened image, or raises OSError or Unreadable."""
 
     source: str
     label: str
     name: str
-    read: Callable[[], bytes]
+    read: Callable[[], bytes | Image]
 
 
 class Picture(NamedTuple):
@@ -57,13 +58,53 @@ class Place:
     home: Path
 
 
-def dataset(kind: str, place: Place, items: Sequence[Item], size: int, progress: Progress) -> Dataset:
+def dataset(
+    kind: str,
+    place: Place,
+    items: Sequence[Item],
+    size: int | None,
+    progress: Progress,
+    fit: Fit = "crop",
+    unlabelled: Sequence[Left] = (),
+) -> Dataset:
     """Every readable image of every source; a class that runs empty in a source is the user's to mend."""
     items = sorted(items, key=lambda item: (item.source, item.label, item.name))
-    images, read, left, notes = _pictures(place, items, size, progress)
-    pairs = {(item.source, item.label) for item in items}
-    require_classes(place, read, left, pairs)
-    return _assembled(kind, read, images, (*_left_notes(place, left, len(items)), *notes))
+    _check_names(place, items)
+    cache = PictureCache(place.home, size or SIZE, fit)
+    images, read, left, notes = _pictures(cache, items, progress)
+    left = [*unlabelled, *left]
+    require_classes(place, read, left, {(item.source, item.label) for item in items})
+    return _assembled(kind, read, images, (*_left_notes(place, left, len(items) + len(unlabelled)), *notes))
+
+
+def labelled(items: Sequence[Item]) -> tuple[list[Item], list[Left]]:
+    """Items with a label, and those left out because they have none."""
+    return [item for item in items if item.label], [Left(item, "it has no label") for item in items if not item.label]
+
+
+def with_official_test(made: Dataset, names: Sequence[str]) -> Dataset:
+    """The first source of these names as the test that others report on."""
+    tested = next((name for name in names if name in made.sources), None)
+    if tested is None or len(made.sources) == 1:
+        return made
+    others = {name: source for name, source in made.sources.items() if name != tested}
+    return replace(made, sources=others, official_test=made.sources[tested])
+
+
+def _check_names(place: Place, items: Sequence[Item]) -> None:
+    if not items:
+        raise InputError(f"{place.key}: {place.name} names no images. Name another.")
+    for name in dict.fromkeys(item.source for item in items):
+        refuse_mix(place.key, name)
+
+
+def refuse_mix(key: str, name: str) -> None:
+    """A source's name must not mean a mix."""
+    if name == "all" or set(name) & set("+*"):
+        raise InputError(
+            f"{key}: a source cannot be called '{name}': in data.source, 'all' means every source, and + and * make "
+            "mixes. Give it another name."
+        )
 
 
 def require_classes(place: Place, items: Sequence[Item], left: Sequence[Left], pairs: set[tuple[str, str]]) -> None:
@@ -96,11 +137,10 @@ def read_file(path: Path) -> bytes:
 
 
 def _pictures(
-    place: Place, items: Sequence[Item], size: int, progress: Progress
+    cache: PictureCache, items: Sequence[Item], progress: Progress
 ) -> tuple[Images, list[Item], list[Left], list[str]]:
     """The pictures of all readable items, in order, those items, the ones left out, and what to tell the user."""
-    cache = PictureCache(place.home, size)
-    images: Images = np.empty((len(items), 3, size, size), dtype=np.uint8)
+    images: Images = np.empty((len(items), 3, cache.size, cache.size), dtype=np.uint8)
     read: list[Picture] = []
     left: list[Left] = []
     with closing(_results(items, cache, progress)) as results:
@@ -138,13 +178,21 @@ def _read(item: Item, cache: PictureCache) -> Picture | Left:
     """One item's picture, decoded only if the cache has none for its bytes."""
     try:
         raw = item.read()
-        digest = hashlib.sha256(raw).digest()
+        digest = hashlib.sha256(raw if isinstance(raw, bytes) else _bytes_of(raw)).digest()
         known = cache.get(digest)
-        return Picture(item, digest, decode(raw, cache.size) if known is None else known, known is None)
+        return Picture(item, digest, _decoded(raw, cache) if known is None else known, known is None)
     except OSError as error:
         return Left(item, f"cannot be opened: {error.strerror}")
     except Unreadable as error:
         return Left(item, str(error))
+
+
+def _decoded(raw: bytes | Image, cache: PictureCache) -> Images:
+    return decode(raw, cache.size, cache.fit) if isinstance(raw, bytes) else drawn(raw, cache.size, cache.fit)
+
+
+def _bytes_of(image: Image) -> bytes:
+    return f"{image.mode} {image.size}".encode() + image.tobytes()
 
 
 def _left_notes(place: Place, left: Sequence[Left], tried: int) -> list[str]:

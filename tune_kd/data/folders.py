@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tune_kd.data import decoding
 from tune_kd.data.decoding import Item, Place, read_file
-from tune_kd.data.sources import Asked, Dataset
+from tune_kd.data.sources import TEST, TRAINING, VALIDATION, Asked, Dataset
 from tune_kd.errors import InputError
 from tune_kd.space.schema import OnDisk, Pictures
 
@@ -37,7 +37,7 @@ def load(data: Settings, asked: Asked) -> Dataset:
     ]
     place = Place("data.root", str(root), root)
     decoding.require_classes(place, items, [], {(source, label) for source, label, _ in found})
-    return decoding.dataset("folder", place, items, data.image_size or decoding.SIZE, asked.progress)
+    return decoding.dataset("folder", place, items, data.image_size or asked.side, asked.progress, data.fit)
 
 
 def _check_named(data: Settings, root: Path, asked: Asked) -> None:
@@ -61,19 +61,32 @@ def _sources(root: Path) -> list[Path]:
     if not sources:
         raise InputError(f"data.root: there are no source folders in {root}. {_LAYOUT}")
     for source in sources:
-        if source.name == "all" or set(source.name) & set("+*"):
-            raise InputError(
-                f"data.root: a source cannot be called '{_text(source.name)}': in data.source, 'all' means every "
-                f"source, and + and * make mixes. Rename the folder {_text(str(source))}."
-            )
+        decoding.refuse_mix("data.root", _text(source.name))
+        _refuse_splits_below(source, root)
     return sources
+
+
+def _refuse_splits_below(source: Path, root: Path) -> None:
+    """One folder too high: what would be read as classes are the usual splits."""
+    inside = {path.name.lower() for path in _folders(source)}
+    if "train" in inside and inside <= set(TRAINING + VALIDATION + TEST):
+        raise InputError(
+            f"data.root: {_text(str(source))} holds {', '.join(sorted(inside))}, which are splits rather than classes. "
+            f"Name that folder itself: --set data.root={_text(str(source))}"
+        )
 
 
 def _classes(source: Path, root: Path) -> list[Path]:
     classes = _folders(source)
-    if not classes:
-        raise InputError(f"data.root: source '{_shown(source, root)}' in {root} has no class folders. {_LAYOUT}")
-    return classes
+    if classes:
+        return classes
+    above = ""
+    if any(path.is_file() for path in _visible(source)):
+        above = (
+            f" It holds files: if {_shown(source, root)} is a class, put it and the others into one more folder, or "
+            f"name the folder above: --set data.root={_text(str(root.parent))}"
+        )
+    raise InputError(f"data.root: source '{_shown(source, root)}' in {root} has no class folders. {_LAYOUT}{above}")
 
 
 def _folders(parent: Path) -> list[Path]:

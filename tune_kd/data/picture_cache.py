@@ -12,17 +12,22 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from tune_kd.data.pictures import Fit
 from tune_kd.data.sources import Images, user_cache
 
 
 class PictureCache:
     """Lies beside the images or, where that cannot be written, with the user's caches."""
 
-    def __init__(self, root: Path, size: int) -> None:
-        self.size = size
-        self._about = f"tune_kd pictures 1, pillow {PIL.__version__}, {size}x{size}"
+    def __init__(self, root: Path, size: int, fit: Fit = "crop") -> None:
+        self.size, self.fit = size, fit
+        kind = "" if fit == "crop" else f"-{fit}"
+        self._about = f"tune_kd pictures 1, pillow {PIL.__version__}, {size}x{size}{kind}"
         home = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-        self._places = (root / ".tune_kd" / f"images-{size}.npz", user_cache() / f"images-{home}-{size}.npz")
+        self._places = (
+            root / ".tune_kd" / f"images-{size}{kind}.npz",
+            user_cache() / f"images-{home}-{size}{kind}.npz",
+        )
         self._rows: dict[bytes, int] = {}
         self._images: Images = np.empty((0, 3, size, size), dtype=np.uint8)
         next(place for place in (*self._places, None) if place is None or self._read(place))

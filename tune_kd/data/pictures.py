@@ -1,7 +1,7 @@
 """One image file's bytes to one RGB square. The bytes are a stranger's: anything may be wrong with them."""
 
 from io import BytesIO
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 from tune_kd.data.sources import Images
 
+Fit = Literal["crop", "pad", "squash"]
+
 MAX_PIXELS: Final = 89_478_485  # Pillow's own limit, from which on it only warns
 
 
@@ -17,8 +19,8 @@ class Unreadable(Exception):
     """Why one file yields no picture."""
 
 
-def decode(raw: bytes, size: int) -> Images:
-    """A picture (3, size, size): short side resized, centre cut out. Raises Unreadable and nothing else."""
+def decode(raw: bytes, size: int, fit: Fit = "crop") -> Images:
+    """A picture (3, size, size). Raises Unreadable and nothing else."""
     if not raw:
         raise Unreadable("the file is empty")
     try:
@@ -27,7 +29,7 @@ def decode(raw: bytes, size: int) -> Images:
                 raise Unreadable(f"more than {MAX_PIXELS:,} pixels")
             image.draft("RGB", (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
             image.load()
-            square = ImageOps.fit(_rgb(_upright(image)), (size, size), Image.Resampling.BICUBIC)
+            return drawn(_upright(image), size, fit)
     except Unreadable:
         raise
     except Image.DecompressionBombError:
@@ -37,7 +39,19 @@ def decode(raw: bytes, size: int) -> Images:
     except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise Unreadable(f"damaged: {reason}") from None
-    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def drawn(image: Image.Image, size: int, fit: Fit = "crop") -> Images:
+    """An opened image as a picture: its centre cut out at the short side's length, or black bars, or squashed."""
+    image, square = _rgb(image), (size, size)
+    match fit:
+        case "crop":
+            image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
+        case "pad":
+            image = ImageOps.pad(image, square, Image.Resampling.BICUBIC)
+        case "squash":
+            image = image.resize(square, Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def _formats() -> tuple[str, ...]:

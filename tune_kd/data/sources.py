@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,11 @@ from tune_kd.space.schema import Data
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
+
+TRAINING: Final = ("train", "training")
+VALIDATION: Final = ("val", "valid", "validation", "dev")
+TEST: Final = ("test", "testing", "eval")
+"""What people call their splits."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,13 @@ def silent(message: str) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a data set is asked for besides its settings: whom to tell, and which sources the study names."""
+    """What a data set is asked for besides its settings: whom to tell, which sources the study names, and of which
+    size its networks want pictures that come in any."""
 
     seed: int = 0
     progress: Progress = silent
     sources: tuple[str, ...] = ()
+    side: int | None = None
 
 
 def load(data: Data, asked: Asked | None = None) -> Dataset:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tune_kd.data.sources import Dataset, Images, Labels
+from tune_kd.data.sources import TEST, TRAINING, VALIDATION, Dataset, Images, Labels
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.schema import Data
 
@@ -37,16 +37,30 @@ class Splits:
     digests: Mapping[str, str]
 
 
+def by_name(dataset: Dataset, data: Data) -> Data:
+    """Where a study does not say who is judged on what, and sources are called train, val and test, they are meant."""
+    names = {name.lower(): name for name in dataset.sources}
+    said = data.evaluate_on or data.test_on or data.validation_on or data.teacher_on
+    if said or not names.keys() & set(TRAINING) or len(names) == 1:
+        return data
+    test, validation = (tuple(names[name] for name in kind if name in names) for kind in (TEST, VALIDATION))
+    return data.model_copy(update={"test_on": test, "validation_on": validation})
+
+
 def split(dataset: Dataset, data: Data, seed: int) -> Splits:
     """Test first, then validation, then the teacher's, so that a larger later share never changes an earlier one."""
-    evaluate = _chosen(dataset, data.evaluate_on, "data.evaluate_on")
-    teach = _chosen(dataset, data.teacher_on, "data.teacher_on")
+    data = by_name(dataset, data)
+    tested, validated = (_named(dataset, getattr(data, key), f"data.{key}") for key in ("test_on", "validation_on"))
+    evaluate = _chosen(dataset, data.evaluate_on, "data.evaluate_on", (*tested, *validated))
+    teach = _chosen(dataset, data.teacher_on, "data.teacher_on", (*tested, *validated))
     pool = _Pool(dataset, seed)
-    official = dataset.official_test is not None and not data.evaluate_on
-    test = pool.official() if official else pool.take("test", data.split.test, evaluate)
+    official = dataset.official_test is not None and not data.evaluate_on and not tested
+    test = (
+        pool.whole(tested) if tested else pool.official() if official else pool.take("test", data.split.test, evaluate)
+    )
     # Where nothing is chosen, nobody has to be set aside for it.
-    wanted = data.split.validation
-    validation = pool.take("validation", wanted, evaluate) if wanted else np.empty(0, dtype=np.int64)
+    wanted, nobody = data.split.validation, np.empty(0, dtype=np.int64)
+    validation = pool.whole(validated) if validated else pool.take("validation", wanted, evaluate) if wanted else nobody
     if data.overlap:
         teacher = pool.left(teach)
     elif data.split.teacher == 0:  # a teacher that is loaded, not trained, needs no images
@@ -146,15 +160,26 @@ def _check_source(splits: Splits, name: str) -> None:
         )
 
 
-def _chosen(dataset: Dataset, names: Sequence[str], key: str) -> tuple[str, ...]:
-    """The sources a key names; nothing named means those that the data set would be judged on."""
+def _named(dataset: Dataset, names: Sequence[str], key: str) -> tuple[str, ...]:
+    """The sources that a key names, all of which there must be."""
     for name in names:
         if name not in dataset.sources:
             raise InputError(
                 f"{key}: there is no source '{name}'.{did_you_mean(name, dataset.sources)} "
                 f"Sources: {', '.join(dataset.sources)}."
             )
-    return tuple(names) or dataset.judged or tuple(dataset.sources)
+    return tuple(names)
+
+
+def _chosen(dataset: Dataset, names: Sequence[str], key: str, apart: Sequence[str]) -> tuple[str, ...]:
+    """The sources a key names; nothing named means those that the data set would be judged on, less those set apart."""
+    named = _named(dataset, names, key)
+    if both := set(named) & set(apart):
+        raise InputError(
+            f"{key}: source '{min(both)}' is wholly for tests or validation (data.test_on, data.validation_on). Name "
+            "others here."
+        )
+    return named or tuple(name for name in dataset.judged or dataset.sources if name not in apart)
 
 
 class _Pool:
@@ -181,6 +206,18 @@ class _Pool:
     def official(self) -> Indices:
         """The data set's own test images, which stand behind the sources."""
         taken = np.flatnonzero(self._source == len(self._names))
+        self._remove(taken)
+        return taken
+
+    def whole(self, sources: Sequence[str]) -> Indices:
+        """All of some sources, less copies of images that were taken before."""
+        taken = self.left(sources)
+        missing = np.setdiff1d(np.arange(len(self._classes)), self.labels[taken])
+        if len(missing):
+            raise InputError(
+                f"data: {' and '.join(sources)}, set apart for tests or validation, has no image of class "
+                f"'{self._classes[missing[0]]}' that no other part holds. Add some."
+            )
         self._remove(taken)
         return taken
 

@@ -26,7 +26,8 @@ from tune_kd.space.load import load
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
-from tune_kd.training.train import EVALUATION_BATCH, Images, Job, train
+from tune_kd.training.images import Images
+from tune_kd.training.train import EVALUATION_BATCH, Job, train
 
 BATCHES = 32
 """Of one measured epoch: so short that processes are done at about the same time, so long that saving hardly shows."""

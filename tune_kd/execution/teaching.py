@@ -13,14 +13,14 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tune_kd import names
 from tune_kd.errors import StorageError, TuneKDError
 from tune_kd.execution.resources import Share
-from tune_kd.execution.workbench import as_tensor, pick_device
+from tune_kd.execution.workbench import pick_device
 from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.taught import Taught
+from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
-from tune_kd.training.train import Images
 
 POLL_SECONDS = 0.25
 MOST_DEATHS = 3
@@ -53,7 +53,9 @@ class Maker:
         made = loaded
         if made is None:
             with storage.training(SAVED, self._heard.append) as (saved, report):
-                made = teacher.make(study, images, as_tensor(splits.teacher), validation, saved, report, agree)
+                made = teacher.make(
+                    study, images, as_tensor(splits.teacher), validation, saved, report, agree, prepared.teacher
+                )
         return Taught(made, teacher.facts(made, images, validation, test))
 
     def heard(self, start: int) -> list[dict[str, float]]:
@@ -94,7 +96,9 @@ class Teaching:
             return
         file = study.teacher.checkpoint
         # A file of the user's is read here: other machines need not have it.
-        loaded = teacher.load(study, Path(file), _images(prepared)) if file is not None else None
+        loaded = (
+            teacher.load(study, Path(file), _images(prepared), prepared.splits.classes) if file is not None else None
+        )
         self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.

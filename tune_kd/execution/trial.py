@@ -19,10 +19,11 @@ from tune_kd.data.views import Program, Views
 from tune_kd.errors import StorageError
 from tune_kd.execution import memory
 from tune_kd.execution.order import Order
-from tune_kd.execution.workbench import Workbench, as_tensor, guided_by, teacher_on_test, workbench
+from tune_kd.execution.workbench import Workbench, guided_by, teacher_on_test, workbench
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making as teacher
 from tune_kd.training import checkpoint, measures, rates
+from tune_kd.training.images import as_tensor
 from tune_kd.training.train import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.ledger import RESULT, best_weights
@@ -55,15 +56,16 @@ def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report)
 
 def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str, Any]:
     bench = workbench(reference, order.share.gpu)
-    material, data = bench.material, bench.images
+    material = bench.material
     study = resolve(material.study, dict(order.config))
+    data = bench.seen_by(study)
     chosen = student_indices(material.splits, study.data.source, study.data.size, study.data.weight)
     validation = as_tensor(material.splits.validation)
     # A final sees what all trainings see, in an order of its own: its luck differs, and the teacher need not run again.
     program = Program(study.seed, order.seed if order.final else None)
     job = Job(
         study, as_tensor(chosen), validation, order.seed, order.until, order.reported, order.deadline,
-        material.agree, program,
+        material.agree, program, material.students.get(study.student.model),
     )  # fmt: skip
     # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, tell) as (saved, told):
@@ -96,7 +98,7 @@ def _final_results(
     model: nn.Module, bench: Workbench, teacher_logits: Tensor | None, study: Study, saved: str
 ) -> dict[str, Any]:
     """The one place where a student meets the test images."""
-    data = bench.images
+    data = bench.seen_by(study)
     scores = test_scores(model, data, as_tensor(bench.material.splits.test), teacher_logits)
     single, single_p95 = measures.latency_ms(model, data.shape, 1, repeats=teacher.LATENCY_REPEATS)
     many, many_p95 = measures.latency_ms(

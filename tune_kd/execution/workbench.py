@@ -1,11 +1,10 @@
 """What a worker process keeps between the trials that it trains one after the other."""
 
 import functools
-import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 from torch import Tensor
@@ -13,12 +12,14 @@ from torch import Tensor
 from tune_kd.data.splits import Splits
 from tune_kd.data.views import Views
 from tune_kd.execution.resources import memory_fraction
+from tune_kd.models.network import Start, normalisation
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.making import Guide, Neighbours, Teacher, settle_precision
 from tune_kd.training.allocator import keep_memory
+from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
-from tune_kd.training.train import Images, predict
+from tune_kd.training.train import predict
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Material:
     """How machines that share no folder come to one precision."""
     neighbours: Neighbours | None = None
     """How machines come by logits that another one has computed."""
+    students: Mapping[str, Start] = field(default_factory=dict)
+    """What students begin with, by model."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Workbench:
 
     material: Material
     images: Images
+
+    def seen_by(self, study: Study) -> Images:
+        """The images as a trial's student sees them."""
+        own = self.material
+        mean, std = normalisation(own.students.get(study.student.model), own.mean, own.std)
+        return self.images.seen(mean, std, study.student.image_size)
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,14 +83,6 @@ def guided_by(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[A
     given = bench.material
     used = settle_precision(given.study.precision, given.storage.checkpoints, own, bench.images, given.agree)
     return Guide.of(own, bench.images, given.splits.digests["images"], views, used, given.neighbours)
-
-
-def as_tensor(array: np.ndarray) -> Tensor:
-    """A shared array as a tensor, without a copy."""
-    with warnings.catch_warnings():
-        # Shared arrays are read-only, and nothing here writes to them.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
 
 
 def pick_device(study: Study, gpu: float = 1) -> torch.device:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ from tune_kd.models.weight_files import Weights, few
 
 PREFIXES: Final = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.", "encoder.", "student.")
 """What wrappers put before every name, in any order and number; the first of two that fit alike is taken."""
+
+HEADS: Final = ("fc.", "classifier.", "head.", "heads.", "linear.", "last_linear.")
+"""What networks call their last layers, which the weights of another network's head may be passed over by."""
 
 COUNTER: Final = "num_batches_tracked"  # absent from old files, and no weight
 
@@ -29,8 +32,10 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path)
     model.load_state_dict(fitting, strict=False)
 
 
-def fitted(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[Weights, list[str]]:
-    """The weights under a model's own names, and what of them does not fit."""
+def fitted(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], new: Collection[str] = ()
+) -> tuple[Weights, list[str]]:
+    """The weights under a model's own names, and what of them does not fit; those of a `new` head are left out."""
     prefix = _prefix(own, weights)
     named = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     others = {key: value for key, value in weights.items() if not key.startswith(prefix)}
@@ -38,7 +43,10 @@ def fitted(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[We
         # A head may stand beside the prefixed body.
         if (found := _alone(key, others)) is not None:
             named[key] = others[found]
-    return named, _problems(own, named)
+    if new:
+        named = {key: value for key, value in named.items() if key in own or not key.startswith(HEADS)}
+    kept = {key: value for key, value in named.items() if key not in new}
+    return kept, _problems({key: value for key, value in own.items() if key not in new}, kept)
 
 
 def _prefix(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:

@@ -1,73 +1,92 @@
-"""Models by name: the studies' own, torchvision's classifiers, and a user's `module:function`."""
+"""Networks by name, a line for each family, with weights or without.
+
+A family is a module with three functions: `build` makes a network, `pretrained` finds weights of it, `inputs` says how
+these want their pictures.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from types import ModuleType
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 from torch import nn
 
-from tune_kd.errors import InputError, did_you_mean
-from tune_kd.models import cnn, digits, resnet
+from tune_kd.errors import InputError
+from tune_kd.models import fitting, ours, weight_files
+from tune_kd.models.network import Inputs, Pretrained, Shape, Start, head_of
 
-Shape = tuple[int, int, int]
-
-TORCHVISION: Final = "torchvision."
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How to make a model, and the smallest height and width that survive its pools."""
-
-    make: Callable[..., nn.Module]
-    smallest: int = 1
-
-
-_MODELS: Final[Mapping[str, Entry]] = {
-    **{f"resnet{depth}": Entry(partial(resnet.resnet, depth=depth)) for depth in (8, 14, 20, 32, 44, 56, 110)},
-    **{f"resnet{depth}x4": Entry(partial(resnet.resnet_x4, depth=depth)) for depth in (8, 32)},
-    **{f"resnet{depth}_a": Entry(partial(resnet.resnet_a, depth=depth)) for depth in (20, 32, 44, 56, 110)},
-    "cnn4": Entry(cnn.cnn4, smallest=8),
-    "keras_teacher": Entry(cnn.keras_teacher, smallest=8),
-    "keras_student": Entry(cnn.keras_student, smallest=8),
-    "tiny_teacher": Entry(cnn.tiny_teacher),
-    "tiny_student": Entry(cnn.tiny_student, smallest=8),
-    "deepnn": Entry(cnn.deepnn, smallest=4),
-    "lightnn": Entry(cnn.lightnn, smallest=4),
-    "digits_teacher": Entry(digits.digits_teacher, smallest=4),
-    "digits_student": Entry(digits.digits_student, smallest=4),
-    "digits_student_tiny": Entry(digits.digits_student_tiny, smallest=4),
+FAMILIES: Final[Mapping[str, str]] = {
+    "torchvision.": "tune_kd.models.torchvision_networks",
+    "timm.": "tune_kd.models.timm_networks",
+    "hf-hub:": "tune_kd.models.timm_networks",
 }
+"""By what a name begins with. Other names with a colon are a user's functions, and those without are our own."""
+
+FILE_SUFFIXES: Final = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".tar")
+
+_GIVEN: dict[str, Callable[..., nn.Module]] = {}
+
+
+def give(factories: Mapping[str, Callable[..., nn.Module]]) -> None:
+    """Networks made in Python, under names of their own, in this process: called with classes=… and in_shape=…."""
+    _GIVEN.update(factories)
 
 
 def names() -> tuple[str, ...]:
-    return tuple(_MODELS)
+    return tuple(ours.MODELS)
 
 
 def build(name: str, *, classes: int, in_shape: Shape) -> nn.Module:
     """A new model, its weights drawn from torch's global seed."""
-    if name.startswith(TORCHVISION):
-        return _from_torchvision(name, classes, in_shape)
-    if ":" in name:
-        return _from_user(name, classes, in_shape)
-    return _own(name, in_shape).make(classes=classes, in_shape=in_shape)
+    if name in _GIVEN:
+        return _GIVEN[name](classes=classes, in_shape=in_shape)
+    made: nn.Module = _family(name).build(name, classes, in_shape)
+    return made
+
+
+def inputs(name: str) -> Inputs | None:
+    """How the network's own pretrained weights want their pictures, where it has any."""
+    found: Inputs | None = None if name in _GIVEN else _family(name).inputs(name)
+    return found
+
+
+def start(name: str, wanted: bool | str, *, classes: int, in_shape: Shape, ema: bool = False) -> Start | None:
+    """Weights to begin with: a file's, or the network's own by name or `true`. Other classes get a new head."""
+    if wanted is False:
+        return None
+    found = _from_file(name, str(wanted), ema) if is_file(wanted) else _family(name).pretrained(name, wanted)
+    with torch.random.fork_rng(devices=[]):
+        model = build(name, classes=classes, in_shape=in_shape)
+    own, head = model.state_dict(), head_of(model, classes)
+    weights, problems = fitting.fitted(own, found.weights)
+    fresh = [key for key in head if key not in weights or weights[key].shape != own[key].shape]
+    if fresh:
+        weights, problems = fitting.fitted(own, found.weights, new=head)
+    if problems:
+        raise InputError(
+            f"model '{name}': the weights of {found.where} are not of this network: {'; '.join(problems)}. "
+            "Name the network that they were trained as."
+        )
+    return Start(weights, found.inputs, head, bool(fresh))
+
+
+def is_file(wanted: bool | str) -> bool:
+    """Whether `pretrained` names a file rather than weights by name."""
+    return isinstance(wanted, str) and (wanted.endswith(FILE_SUFFIXES) or "/" in wanted)
 
 
 def check(name: str, *, classes: int, in_shape: Shape) -> None:
     """Refuse early what a trial could not train: an unknown name, images that the model cannot take."""
-    if name in _MODELS:
-        _own(name, in_shape)
-        return
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # a check must not change what is trained afterwards
         model = build(name, classes=classes, in_shape=in_shape).eval()
+        if name in ours.MODELS:
+            return
         try:
             logits = model(torch.zeros(2, *in_shape))
         except Exception as error:
             raise InputError(
-                f"model '{name}' does not take images of shape {_shown(in_shape)}: {error}. "
+                f"model '{name}' does not take images of shape {ours.shown(in_shape)}: {error}. "
                 "Choose a larger data.image_size or another model."
             ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
@@ -78,73 +97,15 @@ def check(name: str, *, classes: int, in_shape: Shape) -> None:
         )
 
 
-def _shown(in_shape: Shape) -> str:
-    channels, height, width = in_shape
-    return f"{channels} x {height} x {width} (channels x height x width)"
+def _family(name: str) -> Any:
+    for prefix, module in FAMILIES.items():
+        if name.startswith(prefix):
+            return importlib.import_module(module)
+    return importlib.import_module("tune_kd.models.own_function") if ":" in name else ours
 
 
-def _own(name: str, in_shape: Shape) -> Entry:
-    if name not in _MODELS:
-        raise InputError(
-            f"unknown model '{name}' (student.model or teacher.model).{did_you_mean(name, _MODELS)} "
-            f"Allowed: {', '.join(_MODELS)}; or torchvision.<classifier>; or your own as module:function."
-        )
-    entry = _MODELS[name]
-    if min(in_shape[1:]) < entry.smallest:
-        raise InputError(
-            f"model '{name}' needs images of at least {entry.smallest} x {entry.smallest} pixels; "
-            f"these are {_shown(in_shape)}. Choose a larger data.image_size or another model."
-        )
-    return entry
-
-
-def _from_torchvision(name: str, classes: int, in_shape: Shape) -> nn.Module:
-    from torchvision import models  # takes seconds: only those who ask for it pay
-
-    wanted = name.removeprefix(TORCHVISION)
-    known = models.list_models(module=models)
-    if wanted not in known:
-        raise InputError(
-            f"unknown torchvision classifier '{wanted}' in model '{name}'.{did_you_mean(wanted, known)} "
-            f"Allowed: {', '.join(known)}."
-        )
-    if in_shape[0] != 3:
-        raise InputError(
-            f"model '{name}' takes images of 3 channels; these are {_shown(in_shape)}. "
-            f"Choose another model, for example one of: {', '.join(_MODELS)}."
-        )
-    extra = {"aux_logits": False, "init_weights": True} if wanted in ("googlenet", "inception_v3") else {}
-    model: nn.Module = models.get_model(wanted, weights=None, num_classes=classes, **extra)
-    return model
-
-
-def _from_user(name: str, classes: int, in_shape: Shape) -> nn.Module:
-    module_name, _, function_name = name.partition(":")
-    module = _import(name, module_name)
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise InputError(
-            f"model '{name}': {module_name} has no function '{function_name}'.{did_you_mean(function_name, there)} "
-            "Write module:function; it is called with classes=... and in_shape=(channels, height, width)."
-        )
-    try:
-        model = function(classes=classes, in_shape=in_shape)
-    except Exception as error:
-        raise InputError(
-            f"model '{name}': calling {function_name}(classes={classes}, in_shape={in_shape}) failed with "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model '{name}' must return a torch.nn.Module, not a {type(model).__name__}.")
-    return model
-
-
-def _import(name: str, module_name: str) -> ModuleType:
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's file raises while it is imported
-        raise InputError(
-            f"model '{name}': cannot import '{module_name}': {type(error).__name__}: {error}. "
-            "Start from the folder that holds it, or put that folder on PYTHONPATH."
-        ) from error
+def _from_file(name: str, wanted: str, ema: bool) -> Pretrained:
+    """A file's weights; a network that a search of ours exported brings its own normalisation."""
+    path = Path(wanted).expanduser()
+    content = weight_files.read(path)
+    return Pretrained(weight_files.weights_of(content, path, ema), inputs(name), str(path))

@@ -159,7 +159,22 @@ def _check_counts(study: Study) -> Iterator[Problem]:
             return
 
 
+def _check_teacher(study: Study) -> Iterator[Problem]:
+    teacher = study.teacher
+    if teacher.checkpoint is not None and teacher.pretrained is not False:
+        text = "stands beside teacher.checkpoint. That is used as it is, pretrained weights are trained on: keep one."
+        yield Problem("teacher.pretrained", text, teacher.pretrained)
+    for key in ("tune", "head_lr"):
+        value = getattr(teacher, key)
+        if teacher.pretrained is False and value != type(teacher).model_fields[key].default:
+            yield Problem(
+                f"teacher.{key}", "is for pretrained weights. Set teacher.pretrained, or leave it out.", value
+            )
+    if teacher.classes and teacher.checkpoint is None:
+        yield Problem("teacher.classes", "is for a teacher.checkpoint. Name one, or leave it out.", teacher.classes)
+
+
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
-    _check_objectives, _check_validation, _check_weights, _check_controls,
+    _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
 )  # fmt: skip

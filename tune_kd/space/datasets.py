@@ -16,6 +16,9 @@ KINDS: Final[Mapping[str, str]] = {
     "cifar10": "tune_kd.data.cifar",
     "cifar100": "tune_kd.data.cifar",
     "folder": "tune_kd.data.folders",
+    "table": "tune_kd.data.tables",
+    "hf": "tune_kd.data.hugging_face",
+    "torchvision.NAME": "tune_kd.data.torchvision_sets",
 }
 
 DEFAULT: Final = "digits"

@@ -17,6 +17,9 @@ Accuracy = Annotated[float, Field(ge=0, le=1)]
 Course = Literal["constant", "linear", "cosine", "step"]
 """How a number goes from its value in the first epoch to its end in the last; a step is half-way."""
 
+Side = Annotated[int, Field(ge=4, le=1024)]
+Pretrained = Annotated[bool | str, Field(description="true, the name of weights such as IMAGENET1K_V1, or a file")]
+
 ACCURACY: Final = "accuracy"
 if TYPE_CHECKING:
     Objective = str
@@ -67,14 +70,17 @@ class Data(Section):
     normalize: Literal["dataset", "imagenet"] = "dataset"
     split: Split = Split()
     evaluate_on: tuple[str, ...] = ()
+    test_on: tuple[str, ...] = ()
+    validation_on: tuple[str, ...] = ()
     teacher_on: tuple[str, ...] = ()
     overlap: bool = False
 
 
 class Pictures(Data):
-    """Data sets whose images come in any size and are made alike."""
+    """Data sets whose images come in any size and shape and are made square."""
 
-    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    image_size: Side | None = None
+    fit: Literal["crop", "pad", "squash"] = "crop"
 
 
 class Augment(Section):
@@ -106,21 +112,42 @@ class Train(Section):
     keep: Literal["best", "last"] = "best"
 
 
+class Normalize(Section):
+    """Mean and standard deviation of each channel, for pixels from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+
+
 class Teacher(Section):
-    """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address. `missing` is said
-    to whoever lacks the file."""
+    """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address.
+
+    `missing` is said to whoever lacks the file. `pretrained` weights are where its training begins. `normalize` is for
+    those who know better than its weights.
+    """
 
     model: str = "digits_teacher"
     checkpoint: str | None = None
     missing: str = ""
-    normalize: Literal["dataset", "imagenet"] = "dataset"
+    ema: bool = False
+    classes: tuple[str, ...] = ()
+    pretrained: Pretrained = False
+    image_size: Side | None = None
+    normalize: Normalize | Literal["dataset", "imagenet"] | None = None
     epochs: Positive = 20
+    tune: Literal["all", "head", "head_then_all"] = "all"
+    head_lr: Annotated[float, Field(gt=0)] | None = None
+    patience: Positive | None = None
     train: Train = Train()
     augment: Augment = Augment()
 
 
 class Student(Section):
+    """`pretrained` weights are where both arms begin; their normalisation comes with them."""
+
     model: str = "digits_student"
+    pretrained: Pretrained = False
+    image_size: Side | None = None
 
 
 class Distillation(Section):

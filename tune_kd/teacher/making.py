@@ -14,16 +14,22 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.data.views import Views
-from tune_kd.models import build, weight_files
+from tune_kd.errors import InputError
+from tune_kd.models import build, registry, weight_files
 from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.models.network import Inputs, Start, head_of
 from tune_kd.seeds import derive
-from tune_kd.space.schema import Student
+from tune_kd.space.schema import Normalize, Student
 from tune_kd.space.study import Study
 from tune_kd.teacher.logits import CacheKey, LogitCache
 from tune_kd.teacher.online import Online
 from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.fine_tuning import FineTuning
+from tune_kd.training.images import IMAGENET, Images, normalise, resized
 from tune_kd.training.precision import Precision
-from tune_kd.training.train import IMAGENET, Images, Job, normalise, predict, train
+from tune_kd.training.train import Job, predict, train
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 LATENCY_REPEATS = 50
 
@@ -63,20 +69,36 @@ class Teacher:
         return lay_out(model.to(device), self.shape).eval().requires_grad_(False)
 
     def read(self, data: Images) -> Images:
-        """The same images, normalised as the teacher was trained to see them."""
-        return Images(data.images, data.labels, self.mean, self.std, data.classes)
+        """The same images, of the size and normalised as the teacher was trained to see them."""
+        return data.seen(self.mean, self.std, self.shape[1])
 
 
-def load(study: Study, file: Path, data: Images) -> Teacher:
+def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) -> Teacher:
     """The study's teacher from its file, which only the machine that begins the search needs to have."""
+    data = data.seen(data.mean, data.std, study.teacher.image_size)
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
-    checkpoint.load_weights(model, file)
+    checkpoint.load_weights(model, file, study.teacher.ema)
+    if study.teacher.classes:
+        _reorder(model, study.teacher.classes, classes)
     # A student exported by an earlier search brings its own normalisation.
     stored = weight_files.read(file)
-    mean, std = _normalisation(study, data)
-    if all(_is_one(stored.get(key), len(mean)) for key in ("mean", "std")):
+    mean, std = _normalisation(study, data, registry.inputs(study.teacher.model))
+    own = all(_is_one(stored.get(key), len(mean)) for key in ("mean", "std"))
+    if own and not isinstance(study.teacher.normalize, Normalize):
         mean, std = stored["mean"], stored["std"]
     return _frozen(study, model, data, mean, std)
+
+
+def _reorder(model: nn.Module, own: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """Its outputs put into the order of the data's classes."""
+    if sorted(own) != sorted(classes):
+        raise InputError(
+            f"teacher.classes: must name the classes of the images in the order of the teacher's outputs, each once: "
+            f"{', '.join(classes)}."
+        )
+    order = torch.tensor([own.index(name) for name in classes])
+    weights = model.state_dict()
+    model.load_state_dict({key: weights[key][order] for key in head_of(model, len(classes))}, strict=False)
 
 
 def _is_one(value: object, channels: int) -> bool:
@@ -92,11 +114,17 @@ def make(
     saved: Path,
     report: Callable[[dict[str, float]], None],
     agree: precision.Agree | None = None,
+    start: Start | None = None,
 ) -> Teacher:
-    """Trains the study's teacher on the images numbered `images`."""
-    mean, std = _normalisation(study, data)
-    job = Job(as_student(study), images, validation, derive(study.seed, "teacher"), study.teacher.epochs, agree=agree)
-    model = train(job, Images(data.images, data.labels, mean, std, data.classes), None, report, saved)
+    """Trains the study's teacher on the images numbered `images`, from scratch or from where `start` is."""
+    wanted = study.teacher
+    mean, std = _normalisation(study, data, start.inputs if start else None)
+    data = data.seen(mean, std, wanted.image_size)
+    head_rate = 1.0 if wanted.head_lr is None else wanted.head_lr / wanted.train.lr
+    tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
+    seed = derive(study.seed, "teacher")
+    job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
+    model = train(job, data, None, report, saved)
     assert model is not None  # no deadline was given
     return _frozen(study, model, data, mean, std)
 
@@ -114,8 +142,16 @@ def as_student(study: Study) -> Study:
     )
 
 
-def _normalisation(study: Study, data: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return IMAGENET if study.teacher.normalize == "imagenet" else (data.mean, data.std)
+def _normalisation(study: Study, data: Images, inputs: Inputs | None) -> Normalisation:
+    """As the study says, else as the weights want it, else by the data set's own statistics."""
+    wanted = study.teacher.normalize
+    if isinstance(wanted, Normalize):
+        return wanted.mean, wanted.std
+    if wanted == "imagenet":
+        return IMAGENET
+    if wanted is None and inputs is not None and len(inputs.mean) == len(data.mean):
+        return inputs.mean, inputs.std
+    return data.mean, data.std
 
 
 def _frozen(study: Study, model: nn.Module, data: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Teacher:
@@ -132,7 +168,7 @@ def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> d
         else measures.NOTHING
         for index in (validation, test)
     )
-    latency, latency_p95 = measures.latency_ms(model, data.shape, 1, repeats=LATENCY_REPEATS)
+    latency, latency_p95 = measures.latency_ms(model, teacher.shape, 1, repeats=LATENCY_REPEATS)
     return {
         names.LATENCY_1_MS: latency,
         names.LATENCY_1_P95_MS: latency_p95,
@@ -146,7 +182,7 @@ def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> d
         names.TEST_RECALL: tested.macro_recall,
         names.PARAMETERS: measures.parameter_count(model),
         names.SIZE_MB: measures.size_mb(model),
-        names.MACS: measures.macs(model, data.shape),
+        names.MACS: measures.macs(model, teacher.shape),
     }
 
 
@@ -157,9 +193,7 @@ def settle_precision(
 
     def compare() -> tuple[float, float]:
         model = teacher.module(data.images.device)
-        return precision.compare_inference(
-            model, normalise(data.images[:CHUNK], teacher.mean, teacher.std, layout_of(model))
-        )
+        return precision.compare_inference(model, teacher.read(data).inputs(data.images[:CHUNK], layout_of(model)))
 
     file = precision.place(folder, "running", teacher.model)
     return precision.settle(wanted, file, data.images.device, compare, agree)
@@ -247,7 +281,8 @@ class Guide:
 
     def online(self) -> Online:
         """The teacher's network, for methods that look at feature maps."""
-        return Online(self._teacher.module(self._device), self._teacher.mean, self._teacher.std, self._used)
+        own = self._teacher
+        return Online(own.module(self._device), own.mean, own.std, self._used, own.shape)
 
     def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
         # Whatever goes wrong between machines fails no training: the teacher is here as well.
@@ -263,7 +298,7 @@ class Guide:
         self.images_run += len(pictures)
         found = []
         for some in pictures.split(CHUNK):
-            ready = normalise(some, self._teacher.mean, self._teacher.std)
+            ready = normalise(resized(some, self._teacher.shape[1]), self._teacher.mean, self._teacher.std)
             ready = torch.cat([ready, ready.new_zeros(CHUNK - len(ready), *ready.shape[1:])])
             with precision.autocast(self._device, self._used):
                 found.append(self._model(ready.contiguous(memory_format=layout_of(self._model))).half())

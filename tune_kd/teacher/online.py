@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from tune_kd.distill import taps
 from tune_kd.models.layout import layout_of
 from tune_kd.training import precision
+from tune_kd.training.images import normalise, resized
 from tune_kd.training.precision import Precision
-from tune_kd.training.train import normalise
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Online:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     used: Precision
+    shape: tuple[int, int, int]
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, paths: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        ready = normalise(pictures, self.mean, self.std, layout_of(self.module))
+        ready = normalise(resized(pictures, self.shape[1]), self.mean, self.std, layout_of(self.module))
         with precision.autocast(pictures.device, self.used):
             logits, maps = taps.run(self.module, ready, paths)
         return logits.float(), {path: each.float() for path, each in maps.items()}

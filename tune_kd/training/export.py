@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tune_kd.errors import TuneKDError
 from tune_kd.training import checkpoint
-from tune_kd.training.train import scale_and_offset
+from tune_kd.training.images import scale_and_offset
 
 PROGRAM, WEIGHTS, FACTS, EXAMPLE = "model.pt2", "weights.pt", "model.json", "predict.py"
 

@@ -39,7 +39,8 @@ def method_for(student: Taught, settings: Distillation, teacher: object) -> tupl
         if not isinstance(teacher, Present):
             raise TuneKDError(f"kd.method {settings.method} looks at feature maps; this teacher has logits only.")
         online = teacher.online()
-        looks = [taps.network(module, student.shape, device) for module in (student.model, online.module)]
+        both = (student.model, student.shape), (online.module, online.shape)
+        looks = [taps.network(module, shape, device) for module, shape in both]
     epochs = student.epochs
     counted = epochs, student.classes, student.images, student.seed
     given = Given(temperature(settings, epochs), *counted, settings.layers, *looks)

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 
 from tune_kd.space.schema import Train
+from tune_kd.training.fine_tuning import FineTuning
+
+FROM_SCRATCH = FineTuning()
 
 PLATEAU: Final = 1e-4
 """A loss that falls by less has not fallen."""
@@ -34,12 +37,12 @@ def step(optimizer: torch.optim.Optimizer) -> None:
         inspect.unwrap(type(optimizer).step)(optimizer)
 
 
-def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, settings: Train, tuning: FineTuning = FROM_SCRATCH) -> torch.optim.Optimizer:
     device = next(model.parameters()).device
     # A recorded step reads the rate from the GPU's memory, and counts its steps there.
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.lr, device=device) if on_gpu else settings.lr
-    weights = _groups(model, settings)
+    weights = _groups(model, settings, tuning, on_gpu)
     if settings.optimizer == "sgd":
         # Nesterov momentum is defined only where there is momentum.
         nesterov = settings.nesterov and settings.momentum > 0
@@ -48,13 +51,17 @@ def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     return kind(weights, rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
 
 
-def _groups(model: nn.Module, settings: Train) -> list[dict[str, Any]]:
-    """All weights alike, or those of convolutions (without their biases) apart: only they decay then."""
-    weights = list(model.parameters())
-    if settings.decay == "all":
-        return [{"params": weights}]
-    kernels, others = ([each for each in weights if (each.dim() == 4) is wanted] for wanted in (True, False))
-    return [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
+def _groups(model: nn.Module, settings: Train, tuning: FineTuning, on_gpu: bool) -> list[dict[str, Any]]:
+    """All weights alike, or head and body apart, or those of convolutions (without their biases) apart: only they decay
+    then. Each group has a rate of its own, also where it lies in the GPU's memory."""
+    found: list[dict[str, Any]] = []
+    for part, weights in enumerate(tuning.groups(model)):
+        kernels, others = ([each for each in weights if (each.dim() == 4) is wanted] for wanted in (True, False))
+        apart = [(kernels, settings.weight_decay), (others, 0.0)]
+        for own, decay in [(weights, settings.weight_decay)] if settings.decay == "all" else apart:
+            rate = torch.tensor(settings.lr, device=weights[0].device) if on_gpu else settings.lr
+            found.append({"params": own, "weight_decay": decay, "lr": rate, "part": part})
+    return found
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -65,13 +72,14 @@ def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         group.update(own)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, of_parts: Sequence[float] = (1.0,)) -> None:
     """In place where it lies in a GPU's memory: a recorded step knows no other place."""
     for group in optimizer.param_groups:
+        own = of_parts[group["part"]]
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own * rate)
         else:
-            group["lr"] = rate
+            group["lr"] = own * rate
 
 
 def learning_rate(settings: Train, epoch: int, epochs: int, losses: Sequence[float] = ()) -> float:

@@ -26,8 +26,9 @@ from tune_kd.models import build
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.training import measures, precision
+from tune_kd.training.images import Images
 from tune_kd.training.precision import Precision
-from tune_kd.training.train import Images, Job, train
+from tune_kd.training.train import Job, train
 
 How = Literal["measured now", "measured by an earlier plan", "measured in a search", "reckoned from multiplications"]
 RECKONED: Final[How] = "reckoned from multiplications"

@@ -20,7 +20,12 @@ from tune_kd.training.precision import Precision
 class Online(Protocol):
     """The teacher's network, for methods to which its logits are not enough."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the pictures as it sees them."""
 
     def __call__(self, pictures: Tensor, paths: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and the maps named, for pictures before normalisation."""

@@ -5,7 +5,6 @@ checkpoint sees the same images in the same order as one that was never interrup
 that many trainings may share.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +20,16 @@ from tune_kd.data.views import Program, Views
 from tune_kd.distill.distiller import Distiller, loss_weights, settled
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.models.network import Start
 from tune_kd.seeds import derive
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.fine_tuning import FineTuning
 from tune_kd.training.graph import make_step
+from tune_kd.training.images import Images
 from tune_kd.training.method import Taught, method_for
-from tune_kd.training.optim import learning_rate, make_optimizer, restore, set_rate
+from tune_kd.training.optim import FROM_SCRATCH, learning_rate, make_optimizer, restore, set_rate
 from tune_kd.training.precision import Precision
 from tune_kd.training.step import Batch, Step, joined
 
@@ -49,26 +51,6 @@ class Diverged(Exception):
 
 
 @dataclass(frozen=True)
-class Images:
-    """All images of a search on one device; everything else is numbers into them."""
-
-    images: Tensor
-    labels: Tensor
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    classes: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
-
-    def to(self, device: torch.device) -> "Images":
-        images, labels = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels))
-        return Images(images, labels, self.mean, self.std, self.classes)
-
-
-@dataclass(frozen=True)
 class Job:
     """What to train and how far: `until` may be a rung before the last epoch. `agree` is for several machines."""
 
@@ -82,25 +64,9 @@ class Job:
     agree: precision.Agree | None = None
     program: Program | None = None
     """Which views it sees; its own, by its seed, where none is given."""
-
-
-def normalise(
-    pictures: Tensor,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    layout: torch.memory_format = torch.contiguous_format,
-) -> Tensor:
-    """0…255 to what a model reads: (x/255 - mean) / std per channel."""
-    scale, offset = scale_and_offset(mean, std, pictures.device)
-    return torch.addcmul(offset, pictures.to(torch.float32, memory_format=layout), scale)
-
-
-@functools.lru_cache(maxsize=8)
-def scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False):  # whoever asks first, training must be able to use them
-        scale = torch.tensor([1 / (255 * s) for s in std], device=device)
-        offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
-        return scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
+    start: Start | None = None
+    """Weights that the training begins with."""
+    tuning: FineTuning = FROM_SCRATCH
 
 
 def train(
@@ -114,14 +80,14 @@ def train(
     settings = job.settings
     used = _settle_precision(job, data, saved.parent)
     torch.manual_seed(derive(job.seed, "weights"))
-    model = _build(settings, data)
+    model = _build(job, data)
     distiller, online = None, None
     if teacher is not None and settings.kd.teaches:
         of = Taught(
             model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
         )
         distiller, online = method_for(of, settings.kd, teacher)
-    optimizer = make_optimizer(joined(model, distiller), settings.train)
+    optimizer = make_optimizer(joined(model, distiller), settings.train, job.tuning)
     state = _resume(saved, model, distiller, optimizer)
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
     for metrics in state["history"][job.reported : job.until]:
@@ -130,10 +96,12 @@ def train(
     ordinary = Step(model, optimizer, settings, used, distiller, online)
     step = make_step(ordinary, data.images.device, _steps(job, done))
     for epoch in range(done + 1, job.until + 1):
+        if job.tuning.over(state["history"]):
+            break
         started = time.perf_counter()
         losses = [each[names.VAL_LOSS] for each in state["history"]]
         rate = learning_rate(settings.train, epoch, settings.budget.epochs, losses)
-        set_rate(optimizer, rate)
+        set_rate(optimizer, rate, job.tuning.rates(epoch, settings.budget.epochs))
         metrics = _epoch(ordinary, step, job, data, teacher, epoch)
         if metrics is None:
             return None
@@ -159,18 +127,20 @@ def _steps(job: Job, done: int) -> int:
     return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
 
 
-def _build(settings: Study, data: Images) -> nn.Module:
-    model = build(settings.student.model, classes=data.classes, in_shape=data.shape).to(data.images.device)
-    return lay_out(model, data.shape)
+def _build(job: Job, data: Images) -> nn.Module:
+    model = build(job.settings.student.model, classes=data.classes, in_shape=data.shape)
+    if job.start is not None:
+        job.start.put_into(model)
+    return lay_out(model.to(data.images.device), data.shape)
 
 
 def _settle_precision(job: Job, data: Images, folder: Path) -> Precision:
     settings, device = job.settings, data.images.device
 
     def compare() -> tuple[float, float]:
-        model = _build(settings, data)
+        model = _build(job, data)
         index = job.train[: settings.train.batch_size].to(device)
-        inputs = normalise(data.images[index], data.mean, data.std, layout_of(model))
+        inputs = data.inputs(data.images[index], layout_of(model))
         return precision.compare_training(model, inputs, data.labels[index])
 
     file = precision.place(folder, "training", settings.student.model)
@@ -250,12 +220,12 @@ def _batches(
     passes = math.ceil((settings.train.epoch_images or len(job.train)) / len(job.train))
     turn = (epoch - 1) * passes + torch.arange(len(order)) // len(job.train)
     drawn = program.draw(views, order, turn, settings.budget.epochs * passes)
-    block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.shape) * size))
+    block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.images.shape[1:]) * size))
     for index, view in zip(order.split(block), drawn.split(block), strict=True):
         here = index.to(device, non_blocking=True)
         pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
         guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
-        inputs = normalise(pictures, data.mean, data.std, layout)
+        inputs = data.inputs(pictures, layout)
         shown = pictures.split(size) if online else [None] * len(guides)
         parts = (inputs.split(size), data.labels[here].split(size), guides, here.split(size), shown)
         for images, labels, guide, numbers, raw in zip(*parts, strict=True):
@@ -279,7 +249,7 @@ def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp
     device, layout = data.images.device, layout_of(model)
     with precision.autocast(device, used):
         parts = [
-            model(normalise(data.images[batch.to(device)], data.mean, data.std, layout)).float()
+            model(data.inputs(data.images[batch.to(device)], layout)).float()
             for batch in index.split(EVALUATION_BATCH[device.type])
         ]
     return torch.cat(parts)

@@ -1,0 +1,205 @@
+"""Five people come with what they have. Each has a study of at most twelve lines, offline, with images made here."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tune_kd import names, plan
+from tune_kd.models import build
+from tune_kd.preparation import Prepared, prepare
+from tune_kd.space.load import load
+from tune_kd.space.study import Study
+from tune_kd.teacher import making as teacher
+from tune_kd.training.images import Images
+
+CLASSES = ("bee", "cat", "dog")
+SMALL = "budget: {trials: 2, epochs: 1, repeats: 2, complete: 1}"
+
+
+def photo(label: int, number: int, side: int = 40) -> Image.Image:
+    """A disc of the class's colour somewhere on noise."""
+    rng = np.random.default_rng([label, number])
+    pixels = rng.integers(0, 120, (side, side + 16, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[:side, : side + 16]
+    middle = rng.integers(side // 3, side // 2, 2)
+    disc = (rows - middle[0]) ** 2 + (columns - middle[1] - 8) ** 2 < (side // 4) ** 2
+    pixels[disc] = 40
+    pixels[disc, label] = 230
+    return Image.fromarray(pixels)
+
+
+def study_of(folder: Path, text: str) -> Path:
+    """The study as it would be written; no more than twelve lines."""
+    lines = text.strip().splitlines()
+    assert len(lines) <= 12
+    file = folder / "mine.yaml"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def looked_at(file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, Prepared]:
+    """All that is checked before anything is trained, from the folder of the study."""
+    monkeypatch.chdir(file.parent)
+    study = load(file)
+    return study, prepare(plan.make(study), lambda text: None)
+
+
+def searched(file: Path) -> dict[str, object]:
+    """The study run by the command, as a newcomer would; what its verdict says."""
+    command = [sys.executable, "-m", "tune_kd.search", file.name, "--out", "out", "--quiet"]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "TUNE_KD_CACHE": str(file.parent / "cache"), "OMP_NUM_THREADS": "1"}
+    offline.pop("RAY_ADDRESS", None)
+    done = subprocess.run(command, cwd=file.parent, env=offline, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (file.parent / "out" / names.REPORT_FILE).exists()
+    found: dict[str, object] = json.loads((file.parent / "out" / names.VERDICT_FILE).read_text())
+    return found
+
+
+def write_photos(root: Path, counts: dict[str, int], side: int = 40) -> None:
+    for number, (split, count) in enumerate(counts.items()):
+        for label, name in enumerate(CLASSES):
+            (root / split / name).mkdir(parents=True)
+            for image in range(count):
+                photo(label, 1000 * number + image, side).save(root / split / name / f"{image}.jpg")
+
+
+def test_own_photos_as_train_val_test(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", {"train": 30, "val": 8, "test": 10})
+    file = study_of(
+        tmp_path,
+        f"""
+study: my_photos
+data: {{dataset: folder, root: photos}}
+teacher: {{model: resnet8, epochs: 2}}
+student: {{model: lightnn}}
+augment: {{kind: crop_flip}}
+search: {{kd.alpha: {{uniform: [0.1, 1.0]}}, train.lr: {{loguniform: [0.001, 0.01]}}}}
+{SMALL}
+""",
+    )
+    verdict = searched(file)
+    assert verdict["facts"]["images"] | {} == {  # type: ignore[index]
+        "teacher": 27, "validation": 24, "test": 30, "student/test": 0, "student/train": 63, "student/val": 0,
+    }  # fmt: skip
+    assert any("taken as such" in note for note in verdict["facts"]["notes"])  # type: ignore[index]
+
+
+def test_a_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ["path,class"]
+    (tmp_path / "pictures").mkdir()
+    for label, name in enumerate(CLASSES):
+        for image in range(20):
+            photo(label, image).save(tmp_path / "pictures" / f"{name}{image}.png")
+            rows.append(f"pictures/{name}{image}.png,{name}")
+    (tmp_path / "photos.csv").write_text("\n".join(rows))
+    file = study_of(
+        tmp_path,
+        """
+study: my_table
+data: {dataset: table, file: photos.csv}
+teacher: {model: resnet8}
+student: {model: lightnn}
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+""",
+    )
+    _, prepared = looked_at(file, monkeypatch)
+    assert prepared.splits.classes == CLASSES
+    assert prepared.shape == (3, 32, 32)
+    assert list(prepared.splits.student) == ["table"]
+
+
+def test_a_hugging_face_data_set_saved_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    made = {}
+    for number, (split, count) in enumerate({"train": 16, "validation": 4, "test": 5}.items()):
+        rows = [(label, image) for label in range(3) for image in range(count)]
+        images = [photo(label, 1000 * number + image) for label, image in rows]
+        columns = {"image": images, "label": [label for label, _ in rows]}
+        made[split] = datasets.Dataset.from_dict(columns, features=kinds)
+    datasets.DatasetDict(made).save_to_disk(str(tmp_path / "saved"))
+    file = study_of(
+        tmp_path,
+        """
+study: my_hf
+data: {dataset: hf, root: saved, image_size: 48}
+teacher: {model: resnet8}
+student: {model: lightnn}
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+""",
+    )
+    _, prepared = looked_at(file, monkeypatch)
+    splits = prepared.splits
+    assert (len(splits.test), len(splits.validation), prepared.shape) == (15, 12, (3, 48, 48))
+    assert splits.classes == CLASSES
+
+
+def test_a_timm_teacher_from_a_file_at_224_and_a_timm_student_at_96(tmp_path: Path) -> None:
+    timm, save_file = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch").save_file
+    torch.manual_seed(0)
+    # Trained for a thousand classes, as those of the hub are: ours get a new head.
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), tmp_path / "teacher.safetensors")
+    write_photos(tmp_path / "photos", {"train": 12, "val": 3, "test": 3}, side=240)
+    file = study_of(
+        tmp_path,
+        f"""
+study: backbone
+data: {{dataset: folder, root: photos}}
+teacher: {{model: timm.test_resnet, pretrained: teacher.safetensors, image_size: 224, epochs: 1}}
+student: {{model: timm.mobilenetv3_small_050, image_size: 96}}
+train: {{batch_size: 8}}
+search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
+{SMALL}
+""",
+    )
+    verdict = searched(file)
+    assert verdict["teacher"]["model"] == "timm.test_resnet"  # type: ignore[index]
+    about = json.loads((tmp_path / "out" / names.MODEL_DIR / "model.json").read_text())
+    assert about["in_shape"] == [3, 96, 96]
+    predicted = subprocess.run(
+        [sys.executable, "out/model/predict.py", "photos/test/bee/0.jpg"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert predicted.stdout.startswith("photos/test/bee/0.jpg: "), predicted.stderr
+
+
+def test_a_checkpoint_of_repdistiller_with_a_namespace_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its accuracy is found again to the digit."""
+    write_photos(tmp_path / "photos", {"train": 12, "val": 6, "test": 8})
+    torch.manual_seed(1)
+    own = build("resnet8x4", classes=3, in_shape=(3, 32, 32)).eval()
+    content = {
+        "opt": argparse.Namespace(model="resnet8x4", lr=0.05),
+        "model": own.state_dict(),
+        "best_acc": np.float64(1),
+    }
+    torch.save(content, tmp_path / "ckpt_epoch_240.pth")
+    file = study_of(
+        tmp_path,
+        """
+study: downloaded
+data: {dataset: folder, root: photos, split: {teacher: 0}}
+teacher: {model: resnet8x4, checkpoint: ckpt_epoch_240.pth, normalize: imagenet}
+student: {model: lightnn}
+search: {kd.alpha: {uniform: [0.1, 1.0]}}
+""",
+    )
+    study, prepared = looked_at(file, monkeypatch)
+    splits = prepared.splits
+    pixels, labels = torch.tensor(splits.images), torch.tensor(splits.labels)
+    images = Images(pixels, labels, prepared.mean, prepared.std, 3)
+    loaded = teacher.load(study, Path(str(study.teacher.checkpoint)), images)
+    test = torch.tensor(splits.test)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in teacher.IMAGENET)
+    with torch.no_grad():
+        right = own((pixels[test] / 255 - mean) / std).argmax(1) == labels[test]
+    found = teacher.facts(loaded, images, torch.tensor(splits.validation), test)
+    assert found[names.TEST_ACCURACY] == float(right.double().mean())
