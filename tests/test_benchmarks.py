@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import all as all_of_them
 from benchmarks import exercise, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 from tests.patience import PATIENCE
@@ -68,6 +69,65 @@ def test_both_sides_get_the_same_images_and_a_teacher(tmp_path: Path) -> None:
     assert not set(map(bytes, arrays["images"])) & set(map(bytes, arrays["val_images"]))
     assert study.teacher.checkpoint == str(made.teacher)
     assert json.loads(made.first.read_text()) == [dict(point) for point in study.first]
+
+
+def test_shared_views_compares_trainings_of_the_same_images(tmp_path: Path) -> None:
+    small = ("--images", "64", "--epochs", "2", "--rounds", "1", "--trials", "2", "--seeds", "0")
+    told = bench("shared_views", tmp_path, *small)
+    assert set(told["rounds"]) == {"scratch", "shared", "own", "shared 1", "shared 2", "own 1", "own 2"}
+    assert told["cpu_seconds"] > 0
+    assert isinstance(told["machine"]["bf16"], bool)
+
+
+def test_all_of_them_run_while_there_is_time_and_leave_a_page_and_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([2.0, 1.5])
+
+    def pretend(words: list[str], cwd: Path, timeout: float) -> SimpleNamespace:
+        name, out = words[2].removeprefix("benchmarks."), Path(words[words.index("--out") + 1])
+        if name == "gpu_rates":
+            return SimpleNamespace(returncode=measuring.NO_RESULT)
+        assert words[-2:] == ["--root", "images"]
+        figure = vars(Figure(next(values), at_most=1.02, note="<b>")) | {"met": False}
+        told = {"benchmark": name, "load_average": {"before": [3.0]}, "took_seconds": 9, "cpu_seconds": 4}
+        out.write_text(json.dumps(told | {"results": {"warm ÷ cold": figure}}))
+        return SimpleNamespace(returncode=0)
+
+    known = measuring.machine()
+    monkeypatch.setattr(all_of_them, "machine", lambda: known)
+    monkeypatch.setattr(all_of_them, "run_process", pretend)
+    words = ["all", "--root", "images", "--minutes", "5", "--out", str(tmp_path), "--history", str(tmp_path / "h")]
+    suite = (all_of_them.Benchmark("cached_step", 1), all_of_them.Benchmark("gpu_rates", 1), all_of_them.SUITE[-2])
+    monkeypatch.setattr(all_of_them, "SUITE", suite)
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", words)
+        assert all_of_them.main() == 0
+    lines = [json.loads(line) for line in (tmp_path / "h").read_text().splitlines()]
+    assert [line["figures"] for line in lines] == [{"cached_step: warm ÷ cold": value} for value in (2.0, 1.5)]
+    assert lines[0]["load"] == 3.0
+    record = json.loads((tmp_path / "all.json").read_text())
+    assert [each["benchmark"] for each in record["benchmarks"]] == ["cached_step", "gpu_rates"]  # no time for the last
+    page = (tmp_path / "all.html").read_text()
+    for word in ("1.5 × <small>&lt;b&gt;</small>", "class=missed", "≤ 1.02", "9 s, 4 CPU-seconds, load 3.0", "2 runs"):
+        assert word in page
+    assert page.count("<circle") == 2
+
+
+def test_processes_whose_parents_ended_are_counted_too() -> None:
+    """Of a process of its own, as it would take over those of others here."""
+    code = """
+import subprocess, sys, time
+from benchmarks.measuring import adopt_orphans, cpu_seconds
+adopt_orphans()
+before = cpu_seconds()
+busy = "import time\\nwhile time.process_time() < 0.7: pass"
+parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {busy!r}])"
+subprocess.run([sys.executable, "-c", parent], check=True)
+while cpu_seconds() < before + 0.7:
+    time.sleep(0.05)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=PATIENCE)
 
 
 def test_sides_take_turns_and_unequal_work_is_no_result() -> None:
