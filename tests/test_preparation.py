@@ -48,6 +48,8 @@ def test_without_validation_images_all_others_train() -> None:
         (["data.source=drawn+scanned", "data.size=500", "search.data.weight={uniform: [0.05, 0.95]}"], ["drawn"]),
         (["data.source=drawn+scanned", "data.size=500", "conditions.data.weight=[0.5, 0.9]"], ["drawn"]),
         (["student.model=resnet2O"], ["resnet2O", "resnet20"]),
+        (["kd.method=at", "kd.layers=3:nowhere"], ["kd.layers = 3:nowhere", "teacher has no feature map 'nowhere'"]),
+        (["conditions.kd.method=[kd, fitnet]", "kd.layers=9:11"], ["student has no feature map '9'", "Its maps: 0, 1"]),
         (["teacher.model=lightn"], ["lightn", "lightnn"]),
         (["teacher.checkpoint=/nowhere/teacher.pt"], ["/nowhere/teacher.pt", "no such file"]),
     ],

@@ -20,10 +20,12 @@ from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
 from tune_kd.space.messages import takes_weight
+from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
 from tune_kd.training import rates
+from tune_kd.training.method import layers
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 from tune_kd.tuning.simulation import Costs, Played, play
@@ -102,6 +104,8 @@ def show(study: Study, where: Machines, console: Console) -> int:
     least = objective.complete(budget) if marks else budget.trials
     if todo.trials:
         console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
+    for line in _layers(todo, prepared):
+        console.print(escape(line))
     slots, _ = where.slots(study.resources)
     if not slots:
         raise InputError(
@@ -121,6 +125,12 @@ def show(study: Study, where: Machines, console: Console) -> int:
         console.print(line)
     console.print(f"Images/s that a process trains, {escape(speeds.words())}.")
     return 0
+
+
+def _layers(todo: Plan, prepared: Prepared) -> list[str]:
+    """What methods on feature maps compare, with the student of the study's section."""
+    study, shapes = todo.study, (prepared.shape, prepared.teacher_shape)
+    return list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
 
 
 def _trials(todo: Plan) -> str:
@@ -235,6 +245,9 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
     def epoch(arm: Arm) -> float:
         images = study.train.epoch_images or max(_images(study, arm.cell, prepared))
         looked_up = logits if arm.name == names.DISTILLED else 0.0
+        method = str(arm.cell.get("kd.method", study.kd.method))
+        if arm.name == names.DISTILLED and any(METHODS[name].features for name in parts(method)):
+            looked_up += images / speeds[speeds.running].evaluating
         return images / student.training + validation / student.evaluating + student.epoch + looked_up
 
     slots, gpu = where.slots(study.resources)

@@ -23,6 +23,7 @@ from tune_kd.space.study import Study, constants
 from tune_kd.teacher import making
 from tune_kd.teacher.doubts import doubts
 from tune_kd.training.images import IMAGENET, Images, as_tensor
+from tune_kd.training.method import layers
 
 IMAGE_KEYS = ("data.source", "data.size", "data.weight")
 """What decides which images a student sees."""
@@ -151,6 +152,8 @@ def check(plan: Plan, prepared: Prepared) -> None:
     models.check(study.teacher.model, classes=classes, in_shape=prepared.teacher_shape)
     for name in dict.fromkeys(levels(study, names.STUDENT_MODEL)):
         models.check(str(name), classes=classes, in_shape=prepared.shape)
+    for student, wanted in product(levels(study, names.STUDENT_MODEL), levels(study, "kd.layers")):
+        list(layers(study, str(student), str(wanted), (prepared.shape, prepared.teacher_shape), classes))
     if study.teacher.checkpoint is not None:
         _check_there(study.teacher)
     for source, size, weight in product(*(levels(study, key) for key in IMAGE_KEYS)):
@@ -168,7 +171,8 @@ def levels(study: Study, key: str) -> tuple[Any, ...]:
         return study.conditions[key]
     match study.search.get(key):
         case None:
-            return (constants(study)[key],)
+            section, _, leaf = key.partition(".")
+            return (getattr(getattr(study, section), leaf),)
         case Choice(values=values) as domain:
             found = values
         case Uniform(low=low, high=high) | Integer(low=low, high=high) as domain:

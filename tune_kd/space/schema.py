@@ -134,7 +134,7 @@ class Teacher(Section):
     pretrained: Pretrained = False
     image_size: Side | None = None
     normalize: Normalize | Literal["dataset", "imagenet"] | None = None
-    epochs: Positive = 20
+    epochs: Annotated[int, Field(ge=0)] = 20
     tune: Literal["all", "head", "head_then_all"] = "all"
     head_lr: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None

@@ -1,16 +1,24 @@
 """The study's method for one student, with the teacher's network where it asks for that."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import nn
 
 from tune_kd.distill import taps
 from tune_kd.distill.distiller import Distiller, features, temperature
-from tune_kd.distill.method import Given, Network
+from tune_kd.distill.method import Given, Network, make
 from tune_kd.errors import TuneKDError
+from tune_kd.models import build
+from tune_kd.models.network import Shape
+from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.schema import Distillation
+from tune_kd.space.study import Study, methods_of
 from tune_kd.training.step import Online
+
+CPU = torch.device("cpu")
 
 
 @runtime_checkable
@@ -30,6 +38,22 @@ class Taught:
     images: int
     seed: int
     epochs: int
+
+
+def layers(study: Study, student: str, wanted: str, shapes: tuple[Shape, Shape], classes: int) -> Iterator[str]:
+    """Which layers each method on feature maps compares, in words; refused where there are none to compare."""
+    methods = dict.fromkeys(name for method in methods_of(study) for name in parts(method) if METHODS[name].features)
+    if not methods:
+        return
+    with torch.random.fork_rng(devices=[]):
+        named = tuple(zip((student, study.teacher.model), shapes, strict=True))
+        looks = [taps.network(build(name, classes=classes, in_shape=shape), shape, CPU) for name, shape in named]
+    for name in methods:
+        given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, *looks)
+        own = {key: field.default for key, field in METHODS[name].settings.items() if key != f"{name}_weight"}
+        compared = getattr(make(name, given, own), "pairs", ())
+        shown = ", ".join(f"{ours}:{theirs}" for ours, theirs in compared)
+        yield f"{name} compares {shown} (student:teacher; kd.layers chooses others), and the teacher runs beside it."
 
 
 def method_for(student: Taught, settings: Distillation, teacher: object) -> tuple[Distiller, Online | None]:

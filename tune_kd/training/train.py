@@ -115,7 +115,8 @@ def train(
         checkpoint.save(saved, state | _state(model, distiller, optimizer))
         if epoch > job.reported:
             report(metrics)
-    if settings.train.keep == "best":
+    # A teacher of no epochs stays as it was drawn.
+    if settings.train.keep == "best" and state["best"]:
         model.load_state_dict(state["best"])
     return model
 
