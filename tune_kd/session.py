@@ -27,7 +27,7 @@ from tune_kd.live import Lessons, View
 from tune_kd.options import Options
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, front_models
+from tune_kd.space.study import Study, front_models, searched_keys
 from tune_kd.storage.files import replace
 from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
@@ -114,6 +114,7 @@ class Session:
             with self._phase("report"):
                 computed = results.decided(self._plan, self._storage, self._folder)
                 facts = results.run_facts(self._plan, prepared, computed, started, self._phases, self._repeat_command())
+                facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
                 verdict = results.write(self._folder, self._plan, ledger, prepared, self._storage, taught.facts, facts)
                 self._champion(ledger, prepared, tracker)
             status = "FINISHED"
@@ -123,7 +124,10 @@ class Session:
             raise
         finally:
             outcome = tracker.finish(
-                status=status, metrics=results.headline(verdict), tags={}, artifacts=results.artifacts(self._folder)
+                status=status,
+                metrics=results.headline(verdict),
+                tags=self._description(verdict),
+                artifacts=results.artifacts(self._folder),
             )
             ledger.sync()
         self._show(verdict, tracker, outcome)
@@ -155,10 +159,11 @@ class Session:
             name=self._name,
             params={"study": study.study, "seed": study.seed, **plan.constants_of(study)},
             tags={names.TAG_KIND: "search"},
-            note=f"**{study.question}**\n\n```yaml\n{dump(study)}```",
+            note=summary.description(study.question, dump(study)),
             dataset=study.data.dataset,
             digests=prepared.splits.digests,
             commit=results.git_commit(),
+            settings=searched_keys(study, names.DISTILLED),
         )
         return Tracker.start(
             uri=self._given.tracking_uri,
@@ -169,6 +174,12 @@ class Session:
             say=self._say,
             head_start=HEAD_START_SECONDS,
         )
+
+    def _description(self, verdict: Mapping[str, Any]) -> dict[str, str]:
+        """What MLflow says of a search that has its verdict."""
+        if not verdict:
+            return {}
+        return {tracking.TAG_NOTE: summary.description(self._study.question, dump(self._study), verdict)}
 
     def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
         def made(taught: Taught) -> None:
@@ -258,7 +269,8 @@ class Session:
         if front_models(self._study):
             finals = self._folder / names.FINALS_FILE
             self._console.print(f"weights     of the front's models: column `{names.WEIGHTS}` of {escape(str(finals))}")
-        self._console.print(f"MLflow      {escape(tracker.look)}")
+        for number, line in enumerate(filter(None, (tracker.command, tracker.page))):
+            self._console.print(f"{'then' if number else 'MLflow':<12}{escape(line)}")
         self._console.print(f"run again   {escape(self._repeat_command())}")
         if outcome.refused:
             self._console.print(f"[yellow]note:[/] MLflow refused {outcome.refused} records: {escape(outcome.reason)}")

@@ -103,6 +103,18 @@ def test_the_numbers_of_the_verdict_are_on_the_page(report):
     assert synthetic.FACTS["digests"]["test"] in report
 
 
+def test_the_runs_in_mlflow_are_a_command_and_an_address(tmp_path):
+    folder = synthetic.write_folder(tmp_path)
+    told = {"command": "mlflow ui --backend-store-uri sqlite:////x/mlflow.db", "page": "http://127.0.0.1:5000/#/a?b&c"}
+    for page, links in ((told["page"], [told["page"]]), ("javascript:alert(1)", [])):
+        facts = synthetic.FACTS | {"mlflow": told | {"page": page}}
+        (folder / names.VERDICT_FILE).write_text(json.dumps({"teacher": synthetic.TEACHER, "facts": facts}))
+        write(folder)
+        text = (folder / names.REPORT_FILE).read_text()
+        assert told["command"] in text
+        assert [one["href"] for one in Page(text).all("a") if not one["href"].startswith("#")] == links
+
+
 def test_what_a_user_wrote_is_escaped(tmp_path):
     plan = synthetic.Plan(
         conditions={"data.source": [EVIL, "b"]}, truth={(EVIL,): (0.7, 0.1), ("b",): (0.8, 0)}, trials=12

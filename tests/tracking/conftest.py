@@ -18,7 +18,7 @@ from tune_kd.tracking import SearchInfo, Tracker
 assert not {"mlflow", "torch", "ray"} & set(sys.modules)
 tracker = Tracker.start(uri=None, experiment="first", search=SearchInfo("first", "first"), spool=Path("out"))
 outcome = tracker.finish(status="FINISHED", metrics={}, tags={}, artifacts=[], seconds=120)
-assert (outcome.waiting, outcome.refused, tracker.look) == (0, 0, "mlflow ui"), outcome
+assert (outcome.waiting, outcome.refused, tracker.page.partition("#")[0]) == (0, 0, "http://127.0.0.1:5000/"), outcome
 """
 
 

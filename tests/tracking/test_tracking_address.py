@@ -39,9 +39,10 @@ def test_the_default_is_where_a_plain_mlflow_ui_looks(tmp_path: Path, monkeypatc
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     address = resolve(None)
     assert (address.database, address.artifacts) == (tmp_path / "mlflow.db", tmp_path / "mlartifacts")
-    assert address.look("1", "r") == "mlflow ui"
-    (tmp_path / "mlruns").mkdir()  # An old store of files, which a plain `mlflow ui` would choose instead.
-    assert address.look("1", "r") == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+    assert address.command == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+    table = "/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=tune_kd-abc"
+    assert address.page("1", "abc") == f"http://127.0.0.1:5000{table}"
+    assert address.page("", "abc") == "http://127.0.0.1:5000"
 
 
 def test_the_environment_is_heard_and_a_relative_file_made_absolute(
@@ -57,7 +58,8 @@ def test_passwords_are_never_shown() -> None:
     address = resolve("http://me:pass@word@host:5000/")
     assert address.uri == "http://me:pass@word@host:5000/"
     assert address.shown == "http://***@host:5000/"
-    assert address.look("1", "abc") == "http://***@host:5000/#/experiments/1/runs/abc"
+    assert address.page("1", "abc").startswith("http://***@host:5000/#/experiments/1/runs?")
+    assert address.command == ""
     assert redact("postgresql://h/db?user=me&password=hush&x=1") == "postgresql://h/db?user=me&password=***&x=1"
     with pytest.raises(InputError) as error:
         resolve("htp://me:hush@host")

@@ -1,5 +1,6 @@
 """Stored results in, answers out: needs neither Ray, MLflow, torch nor the images."""
 
+from tune_kd.summary.description import description
 from tune_kd.summary.front import by_point
 from tune_kd.summary.published import published_notes, published_table
 from tune_kd.summary.verdict import judge
@@ -8,6 +9,7 @@ from tune_kd.summary.writing import figures, write
 
 __all__ = [
     "by_point",
+    "description",
     "figures",
     "headline",
     "judge",

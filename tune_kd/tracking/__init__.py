@@ -2,8 +2,8 @@
 
 from tune_kd.tracking.address import resolve
 from tune_kd.tracking.runs import PARENT
-from tune_kd.tracking.tracker import SearchInfo, SearchStatus, Tracker
+from tune_kd.tracking.tracker import TAG_NOTE, SearchInfo, SearchStatus, Tracker
 from tune_kd.tracking.weights import download_weights
 from tune_kd.tracking.writer import Outcome
 
-__all__ = ["PARENT", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "download_weights", "resolve"]
+__all__ = ["PARENT", "TAG_NOTE", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "download_weights", "resolve"]

@@ -10,12 +10,15 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from tune_kd.errors import InputError, did_you_mean
+from tune_kd.tracking import view
 
 SERVERS: Final = ("http", "https")
 DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 DATABRICKS: Final = "databricks"
 ENVIRONMENT: Final = "MLFLOW_TRACKING_URI"
 SQLITE: Final = "sqlite:///"
+MLFLOW_UI: Final = "http://127.0.0.1:5000"
+"""Where `mlflow ui` listens unless it is told otherwise."""
 _EXAMPLES: Final = "http://HOST:5000, https://HOST, sqlite:////FOLDER/mlflow.db or postgresql://HOST/NAME"
 _SQLITE_HEADER: Final = b"SQLite format 3\0"
 _USER_INFO: Final = re.compile(r"://[^/\s'\"]*@")
@@ -49,14 +52,18 @@ class Address:
             return None
         return (self.database.parent if self.database else Path.cwd()) / "mlartifacts"
 
-    def look(self, experiment_id: str, run_id: str) -> str:
-        """The command, or the page, that shows a run."""
-        if _scheme(self.uri) in SERVERS:
-            page = f"/#/experiments/{experiment_id}/runs/{run_id}" if run_id else ""
-            return self.shown.rstrip("/") + page
-        if self.database == Path.cwd() / "mlflow.db" and not Path("mlruns").exists():
-            return "mlflow ui"
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
+    @property
+    def command(self) -> str:
+        """What starts MLflow's page over this store, from any folder; nothing where a server shows it anyway."""
+        served = _scheme(self.uri) in (*SERVERS, DATABRICKS)
+        return "" if served else f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}"
+
+    def page(self, experiment_id: str, search: str) -> str:
+        """The table of a search's runs; of a store without a server, where its command will show it."""
+        if _scheme(self.uri) == DATABRICKS:
+            return self.shown
+        server = MLFLOW_UI if self.command else self.shown
+        return view.page(server, experiment_id, search) if experiment_id else server
 
 
 def resolve(uri: str | None) -> Address:

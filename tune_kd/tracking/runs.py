@@ -174,6 +174,8 @@ class Runs:
                 self.client.log_text(run_id, text, path)
             for name in event.files:
                 self._upload(key, run_id, (self._folder / name).resolve())
+            for name, text in event.views.items():
+                self.client.set_experiment_tag(self.experiment_id, name, text)
             if event.datasets:
                 self.client.log_inputs(run_id, [_dataset(*item) for item in event.datasets])
             if event.champion:

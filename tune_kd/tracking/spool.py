@@ -38,6 +38,7 @@ class Event:
     files: Sequence[str] = ()
     datasets: Sequence[Sequence[str]] = ()
     champion: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[str, str] = field(default_factory=dict)
 
     def line(self) -> bytes:
         body = {name: value for name in _FIELDS if (value := getattr(self, name))}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.names import TrialState
-from tune_kd.tracking import champion
+from tune_kd.tracking import champion, view
 from tune_kd.tracking.address import redact, resolve
 from tune_kd.tracking.runs import PARENT, RUNNING, Runs
 from tune_kd.tracking.spool import Event, Spool, State, load
@@ -45,6 +45,8 @@ class SearchInfo:
     dataset: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
+    settings: Sequence[str] = ()
+    """What the search varies: the columns of its table."""
 
 
 class Tracker:
@@ -110,9 +112,14 @@ class Tracker:
         return self._runs.ids.get(PARENT)
 
     @property
-    def look(self) -> str:
-        """How to look at the search: a command, or a page on a server."""
-        return self._runs.address.look(self._runs.experiment_id, self.parent_run_id or "")
+    def command(self) -> str:
+        """What shows the store, from any folder; nothing where a server does."""
+        return self._runs.address.command
+
+    @property
+    def page(self) -> str:
+        """The address of the search's table; of the server alone until the store has answered."""
+        return self._runs.address.page(self._runs.experiment_id, self._search.id)
 
     def reopen(self, keys: Collection[str]) -> None:
         """Trainings that had ended and go on, as the search may train longer; what was told of them stays told."""
@@ -217,6 +224,7 @@ class Tracker:
                 texts=long,
                 tags=_tags({name: value for name, value in tags.items() if value}),
                 datasets=[(search.dataset, digest, role) for role, digest in search.digests.items()],
+                views=view.tags(search.id, search.settings),
             )
         )
 

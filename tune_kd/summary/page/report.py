@@ -198,6 +198,22 @@ def _run(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> Markup:
     listed = el("ul", *(el("li", note) for note in notes)) if isinstance(notes, list) and notes else ""
     command = verdict["facts"].get("command") or f"python -m tune_kd.search {STUDY_FILE}"
     repeat = join([el("h3", "How to repeat it", class_="apart"), el("pre", command, tabindex=0)])
+    looked = _mlflow(verdict["facts"].get("mlflow"))
     resolved = write(cells.plain(study))
     whole = el("details", el("summary", "The study as it was resolved"), el("pre", resolved, tabindex=0))
-    return section("run", SECTIONS["run"], "", listed, tables.facts_table(verdict), repeat, whole)
+    return section("run", SECTIONS["run"], "", listed, tables.facts_table(verdict), looked, repeat, whole)
+
+
+def _mlflow(told: object) -> Markup:
+    """Where the runs are: a command for a store without a server, and the address of the table."""
+    if not isinstance(told, Mapping):
+        return Markup()
+    command, page = str(told.get("command") or ""), str(told.get("page") or "")
+    safe_page = page if page.startswith(("http://", "https://")) else ""
+    return join(
+        [
+            el("h3", "The runs in MLflow", class_="apart"),
+            el("pre", command, tabindex=0) if command else "",
+            el("p", "Trials, accuracies and curves: ", el("a", page, href=safe_page)) if safe_page else "",
+        ]
+    )
