@@ -36,14 +36,12 @@ def study() -> str:
         "complete and check these keys.",
         "",
     ]
-    section = None
+    sections: dict[str, list[str]] = {}
     for key in reference.every_key():
-        head = key.name.rpartition(".")[0]
-        if head != section:
-            section = head
-            lines += ["", f"## {'`' + head + '`' if head else 'At the top'}", ""]
-            lines += ["| key | what it means | takes | default | example |", "| --- | --- | --- | --- | --- |"]
-        lines.append(_row(key))
+        sections.setdefault(key.name.rpartition(".")[0], []).append(_row(key))
+    for head, rows in sections.items():
+        lines += ["", f"## {'`' + head + '`' if head else 'At the top'}", ""]
+        lines += ["| key | what it means | takes | default | example |", "| --- | --- | --- | --- | --- |", *rows]
     return "\n".join(lines) + "\n"
 
 
@@ -206,6 +204,7 @@ def navigation(pages: Sequence[str]) -> list[Any]:
     chapters: list[Any] = []
     for chapter in ORDER:
         inside = [page for page in ordered if page == chapter or page.startswith(f"{chapter}/")]
+        inside = [{"Home": page} if page == "index.md" else page for page in inside]
         chapters += [{TITLES[chapter]: inside}] if chapter in TITLES and inside else inside
     rest = [page for page in ordered if page.partition("/")[0] not in ORDER]
     return [*chapters, *([{"More": rest}] if rest else [])]

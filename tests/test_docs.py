@@ -109,7 +109,7 @@ def test_generated_pages_have_a_title_and_something_below(place: str) -> None:
 def test_every_page_is_in_the_navigation_once() -> None:
     pages = ["index.md", "faq.md", "add/method.md", "tutorials/own-images.md", "tutorials/first-search.md", "new.md"]
     assert _make.navigation(pages) == [
-        "index.md",
+        {"Home": "index.md"},
         {"Tutorials": ["tutorials/first-search.md", "tutorials/own-images.md"]},
         {"How to add a …": ["add/method.md"]},
         "faq.md",

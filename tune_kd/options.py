@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tune_kd.errors import InputError
 
@@ -36,6 +37,7 @@ class Options:
     resume: bool = False
     quiet: bool = False
     list: bool = False
+    notify: str | None = None
     new: Path | None = None
     data: Path | None = None
     submit: str | None = None
@@ -91,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("--list", action="store_true", help="print the studies that ship")
+    parser.add_argument("--notify", metavar="URL",
+                        help="post JSON there when the search begins, and when it ends or fails")  # fmt: skip
     parser.add_argument("--new", type=Path, metavar="FILE",
                         help="write a first study for the images in --data, and run nothing")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="with --new: images in FOLDER/SOURCE/CLASS/")
@@ -120,6 +124,8 @@ def _check(given: Options) -> None:
     for flag in ("detach", "env", "status", "logs", "stop"):
         if getattr(given, flag) and given.submit is None:
             raise InputError(f"--{flag} is about a search on a cluster: give its address with --submit ADDR.")
+    if given.notify and urlsplit(given.notify).scheme not in ("http", "https"):
+        raise InputError("--notify: no web address. Give http://HOST/PATH or https://HOST/PATH.")
     if (given.new is None) != (given.data is None):
         raise InputError("--new FILE --data FOLDER: give both, where to write a study and where the images are.")
     if given.submit and given.address:

@@ -168,7 +168,7 @@ def example(prepared: Prepared) -> np.ndarray:
 
 def artifacts(folder: Path) -> list[Path]:
     """What of the folder goes to MLflow, figures included."""
-    if (folder / names.REPORT_FILE).exists():
+    if (folder / names.FINALS_FILE).exists():
         figures = folder / "figures"
         figures.mkdir(exist_ok=True)
         for name, png in summary.figures(folder).items():
@@ -195,3 +195,13 @@ def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
         for arm in (names.DISTILLED, names.SCRATCH):
             found[f"{prefix}{arm}"] = (cell.get(arm) or {}).get("mean")
     return {key: value for key, value in found.items() if value is not None}
+
+
+def ending(folder: Path, code: int) -> dict[str, str]:
+    """How a search ended, for whoever is told of it: in the verdict's own words."""
+    if code == names.INTERRUPTED:
+        return {"event": "stopped"}
+    if code:
+        return {"event": "failed"}
+    verdict = json.loads((folder / names.VERDICT_FILE).read_text(encoding="utf-8"))
+    return {"headline": summary.headline(verdict), "report": str(folder / names.REPORT_FILE)}

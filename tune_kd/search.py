@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tune_kd import names, options
+from tune_kd import names, notify, options
 from tune_kd.errors import TuneKDError
 from tune_kd.options import Options
 
@@ -132,11 +132,15 @@ def _search(given: Options, console: "Console") -> int:
     with held(folder, given.resume), ExitStack() as ray:
         try:
             ray.enter_context(connected(given.address, HEAVY))
+            from tune_kd import results
             from tune_kd.session import Session
         except KeyboardInterrupt:
             console.print("\nStopped before anything was begun. The same command begins again.")
             return names.INTERRUPTED
-        return Session(study, name, folder, given, console).run()
+        with notify.told(given.notify, name, study=study.study, question=study.question, folder=str(folder)) as end:
+            code = Session(study, name, folder, given, console).run()
+            end |= results.ending(folder, code)
+            return code
 
 
 if __name__ == "__main__":

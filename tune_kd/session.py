@@ -23,6 +23,7 @@ from tune_kd.execution.agreement import Agreement
 from tune_kd.execution.exchange import Exchange
 from tune_kd.execution.teaching import Teaching
 from tune_kd.execution.workbench import Material
+from tune_kd.growing import Growing
 from tune_kd.live import Lessons, View
 from tune_kd.options import Options
 from tune_kd.preparation import Prepared, prepare
@@ -203,8 +204,13 @@ class Session:
         material = Material(*shared, prepared.students)
         teaching = self._teach(ledger, prepared, agree)
         tracked.catch_up(self._plan)
-        with View(self._plan, ledger, self._console, self._given.quiet) as view:
-            conductor = Conductor(self._plan, ledger, Everyone([tracked, view]), teaching.ready)
+        report = self._folder / names.REPORT_FILE
+        self._say(f"report: {escape(str(report))} grows while the search runs")
+        with (
+            View(self._plan, ledger, self._console, self._given.quiet) as view,
+            Growing(self._plan, ledger, report, self._name, lambda: view.summary) as growing,
+        ):
+            conductor = Conductor(self._plan, ledger, Everyone([tracked, view, growing]), teaching.ready)
             self._may_break = False
             may_use: Callable[[int, int, bool], int] = runner.alone
             if self._seat:

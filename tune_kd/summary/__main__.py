@@ -10,6 +10,7 @@ from tune_kd.names import REPORT_FILE
 from tune_kd.storage.files import replace
 from tune_kd.summary.compare import comparison, comparison_page, names_of
 from tune_kd.summary.published import published_notes, published_table
+from tune_kd.summary.serving import serve
 from tune_kd.summary.words import headline, percent, sentences, teacher_accuracy, terminal_table
 from tune_kd.summary.writing import judged, write
 
@@ -19,9 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tune_kd.summary", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result folder of a search")
     parser.add_argument("--out", type=Path, default=Path("compare.html"), help="where the comparison of several goes")
+    parser.add_argument("--serve", type=int, nargs="?", const=8070, metavar="PORT",
+                        help="show the report of one folder on loopback as it grows (default: %(const)s)")  # fmt: skip
     given = parser.parse_args(arguments)
     try:
-        if len(given.folders) == 1:
+        if given.serve is not None:
+            _serve(given.folders, given.serve)
+        elif len(given.folders) == 1:
             _rebuild(given.folders[0])
         else:
             _compare(given.folders, given.out)
@@ -29,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _serve(folders: Sequence[Path], port: int) -> None:
+    if len(folders) > 1:
+        raise InputError(f"--serve shows one search, and these are {len(folders)}: give one folder.")
+    serve(folders[0], port)
 
 
 def _rebuild(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The report's tables, each with a caption, column headers and row headers."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,23 +16,38 @@ from tune_kd.summary.page.plots_gain import KINDS, SIGNS, shade
 from tune_kd.summary.page.plots_time import duration
 from tune_kd.summary.statistics import finite
 
+NUMBER: Final = "number"
 SHOWN_CLASSES: Final = 12
 """More classes than this are folded away."""
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, class_: str = "") -> Markup:
     """A table whose first column names the row. On a phone `stack` turns rows into cards, so roles are spelled out."""
-    head = el("tr", *(el("th", column, scope="col", role="columnheader") for column in columns), role="row")
-    body = [_row(columns, row) for row in rows]
+    found = list(rows)
+    numbers = [all(map(_is_number, column)) for column in zip(*found, strict=True)] or [False] * len(columns)
+    heads = (
+        el("th", column, scope="col", role="columnheader", class_=NUMBER if right else None)
+        for column, right in zip(columns, numbers, strict=True)
+    )
+    head = el("tr", *heads, role="row")
+    body = [_row(columns, row, numbers) for row in found]
     parts = [el("caption", caption), el("thead", head, role="rowgroup"), el("tbody", *body, role="rowgroup")]
     wrapped = el("table", *parts, role="table", class_=class_ or None)
     return el("div", wrapped, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def _row(columns: Sequence[str], row: Sequence[object]) -> Markup:
+def _row(columns: Sequence[str], row: Sequence[object], numbers: Sequence[bool]) -> Markup:
     first = el("th", row[0], scope="row", role="rowheader")
-    rest = (el("td", value, role="cell", data_label=column) for column, value in zip(columns[1:], row[1:], strict=True))
+    rest = (
+        el("td", value, role="cell", data_label=column, class_=NUMBER if right else None)
+        for column, value, right in list(zip(columns, row, numbers, strict=True))[1:]
+    )
     return el("tr", first, *rest, role="row")
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number as people read it, so that its column stands flush right."""
+    return re.fullmatch(r"[–+−<]?\s?[\d.,]*( [±%×].*)?( \[.*\])?", re.sub(r"<[^>]+>", "", str(value))) is not None
 
 
 def chip(word: str) -> Markup:
@@ -47,16 +63,14 @@ def arm_name(arm: str) -> Markup:
 
 def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     """The answer in numbers, a row a cell."""
-    teacher = words.percent(words.teacher_accuracy(verdict))
     unit = front.cost_of(verdict)
     cost = [f"{unit[0]}, {unit[1]}"] if unit else []
-    # A front's table needs the room, and the teacher is the same everywhere.
-    measured = [*([] if unit else ["teacher"]), "scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
+    measured = ["scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
     columns = ["cell and student" if unit else "cell", *cost, *measured, "chosen settings"]
     rows = [
         [
             cells.label(cell["cell"]),
-            words.price(cell) if unit else teacher,
+            *([words.price(cell)] if unit else []),
             words.spread(cell[SCRATCH]),
             words.spread(cell[DISTILLED]),
             el("strong", words.interval(cell["gain"])),
@@ -66,7 +80,11 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
         ]
         for cell in verdict["cells"]
     ]
-    caption = "Test accuracy in %, mean ± standard deviation over the repeats; gain in points; p corrected (Holm)"
+    teacher = words.percent(words.teacher_accuracy(verdict))
+    caption = (
+        f"Test accuracy in %, mean ± standard deviation over the repeats (teacher: {teacher}); gain in points; p "
+        "corrected (Holm)"
+    )
     return table(caption, columns, rows, class_="stack verdict")
 
 

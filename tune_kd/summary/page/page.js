@@ -54,6 +54,8 @@
     });
     plot.addEventListener("blur", hide);
   }
+  const renew = document.querySelector("[data-renew]")?.dataset.renew;
+  if (renew) setTimeout(() => location.reload(), 1000 * renew);
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(one => { one.open = true; }));
   document.documentElement.dataset.ready = "yes";
 })();

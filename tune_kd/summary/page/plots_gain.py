@@ -51,7 +51,8 @@ def _forest(shown: Sequence[Mapping[str, Any]], scale: svg.Scale, first: int) ->
 def _forest_row(cell: Mapping[str, Any], scale: svg.Scale, top: float) -> Markup:
     gain, kind = cell["gain"], KINDS[cell["word"]]
     y = top + 31
-    parts = [svg.text(scale.start, top + 15, cells.label(cell["cell"]), class_="label halo")]
+    room = scale.end - scale.start - 8 * len(words.interval(gain)) - 8
+    parts = [svg.text(scale.start, top + 15, _fitting(cells.label(cell["cell"]), room), class_="label halo")]
     parts += [svg.text(scale.end, top + 15, words.interval(gain), anchor="end", class_="value halo")]
     marks = [el("circle", cx=scale(pair), cy=y + 12, r=2.2, class_="pair") for pair in gain["pairs"]]
     if gain["low"] is not None:
@@ -62,6 +63,14 @@ def _forest_row(cell: Mapping[str, Any], scale: svg.Scale, top: float) -> Markup
     zero = svg.line(scale(0), top + 21, scale(0), top + ROW - 7, "zero")
     ground = svg.rect(scale.start, top + 20, scale.end - scale.start, 28, "ground")
     return join([*parts, svg.point(tip(cell), ground, zero, *marks)])
+
+
+def _fitting(label: str, room: float) -> str:
+    """A cell's name in so much room: without its nouns where it is long, and cut where that is not enough."""
+    most = int(room / 7)
+    if len(label) > most:
+        label = label.replace(" images", "").replace(" augmentation", "")
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def heat_maps(verdict: Mapping[str, Any]) -> list[Markup]:

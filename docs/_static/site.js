@@ -1,0 +1,9 @@
+// What the theme leaves out for keyboards and screen readers: names of regions, and a way into whatever scrolls.
+const mend = () => {
+  document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
+  for (const one of document.querySelectorAll(".md-typeset__scrollwrap, pre > code")) one.tabIndex = 0;
+};
+document.addEventListener("DOMContentLoaded", () => {
+  mend();
+  new MutationObserver(mend).observe(document.body, {childList: true, subtree: true});
+});

@@ -1,0 +1,93 @@
+"""Reports and the documentation's pages under axe-core: nothing serious, at desktop and phone width, light and dark."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import NEEDED, Browser, opened
+from tests.summary import fronts, synthetic
+from tune_kd.names import REPORT_FILE
+from tune_kd.summary import write
+from tune_kd.summary.__main__ import main
+from tune_kd.summary.growing import Grown, growing
+
+ROOT = Path(__file__).parents[1]
+SCREENS = [(1280, False), (1280, True), (390, False), (390, True)]
+RUN = (
+    "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations"
+    ".filter(one => ['serious', 'critical'].includes(one.impact))"
+    ".map(one => one.id + ': ' + one.nodes.slice(0, 3).map(node => node.target.join(' ')).join(', ')))"
+)
+pytestmark = NEEDED
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Of npm's axe-core: `npm install --no-save axe-core` in the checkout."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here: install it, and axe-core with npm, to check pages with axe")
+    done = subprocess.run(
+        [node, "-p", "require.resolve('axe-core/axe.min.js')"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no axe-core here: npm install --no-save axe-core")
+    return Path(done.stdout.strip()).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with opened(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+def faults(browser: Browser, axe: str, page: Path) -> dict[Any, Any]:
+    found = {}
+    for width, dark in SCREENS:
+        browser.look(page.as_uri(), width, dark=dark)
+        browser.ask(f"{axe};1")
+        wide = browser.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        found[width, dark] = browser.ask(RUN) + ([f"{wide} pixels stick out"] if wide > 0 else [])
+    return {screen: told for screen, told in found.items() if told}
+
+
+def test_axe_finds_what_is_wrong(browser: Browser, axe: str, tmp_path: Path) -> None:
+    page = tmp_path / "wrong.html"
+    page.write_text("<!doctype html><title>x</title><body><img src=x><p style='color:#ccc'>pale", encoding="utf-8")
+    told = " ".join(faults(browser, axe, page)[1280, False])
+    for fault in ("image-alt", "color-contrast", "html-has-lang"):
+        assert fault in told
+
+
+@pytest.mark.parametrize("kind", ["plain", "front", "growing", "compared"])
+def test_reports(browser: Browser, axe: str, tmp_path: Path, kind: str) -> None:
+    page = tmp_path / REPORT_FILE
+    if kind == "growing":
+        arms = [Grown(cell, arm, 3, 18, 0, 5, [[0.4, 0.6], [0.5]], "lr 0.1")
+                for cell in ("size=100", "size=400") for arm in ("distilled", "scratch")]  # fmt: skip
+        page.write_text(growing("first", "Does it help?", "3 of 72 trials begun", arms, True), encoding="utf-8")
+    elif kind == "compared":
+        for name in ("one", "two"):
+            synthetic.write_folder(tmp_path / name)
+        main([str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(page)])
+    else:
+        write((fronts if kind == "front" else synthetic).write_folder(tmp_path))
+    assert faults(browser, axe, page) == {}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("material", reason="the site needs `pip install -e '.[docs]'`")
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run([sys.executable, "-m", "mkdocs", "build", "-q", "-d", str(folder)], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["index", "tutorials/first-search", "reference/study", "reference/command", "faq"])
+def test_the_documentation(browser: Browser, axe: str, site: Path, place: str) -> None:
+    assert faults(browser, axe, site / f"{place}.html") == {}
