@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def command() -> str:
     return "\n".join(lines)
 
 
+@cache
 def _help(module: str) -> str:
     import subprocess
 

@@ -168,7 +168,7 @@ def test_the_wheel_holds_every_module_template_and_study(wheel: Path) -> None:
     assert len(studies) >= 1
     pages = {
         path.relative_to(ROOT).as_posix()
-        for kind in ("html", "css", "js", "yaml")
+        for kind in ("html", "css", "js", "yaml", "md")
         for path in PACKAGE.rglob(f"*.{kind}")
     }
     assert len(pages) >= 3

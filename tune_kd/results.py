@@ -21,8 +21,11 @@ from tune_kd import names, summary
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
+from tune_kd.space.load import dump
+from tune_kd.space.study import Study
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
+from tune_kd.tracking import TAG_NOTE
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.export import FromPixels, export
 from tune_kd.training.images import resized
@@ -150,6 +153,8 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "config": best.entry.config,
         "seed": best.entry.seed,
         "test_accuracy": best.test_accuracy,
+        "test_images": len(prepared.splits.test),
+        "digests": dict(prepared.splits.digests),
         "classes": list(prepared.splits.classes),
         "in_shape": list(prepared.shape),
         "mean": mean,
@@ -205,3 +210,8 @@ def ending(folder: Path, code: int) -> dict[str, str]:
         return {"event": "failed"}
     verdict = json.loads((folder / names.VERDICT_FILE).read_text(encoding="utf-8"))
     return {"headline": summary.headline(verdict), "report": str(folder / names.REPORT_FILE)}
+
+
+def described(study: Study, verdict: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow says of a search that has its verdict."""
+    return {TAG_NOTE: summary.description(study.question, dump(study), verdict)} if verdict else {}

@@ -127,7 +127,7 @@ class Session:
             outcome = tracker.finish(
                 status=status,
                 metrics=results.headline(verdict),
-                tags=self._description(verdict),
+                tags=results.described(self._study, verdict),
                 artifacts=results.artifacts(self._folder),
             )
             ledger.sync()
@@ -175,12 +175,6 @@ class Session:
             say=self._say,
             head_start=HEAD_START_SECONDS,
         )
-
-    def _description(self, verdict: Mapping[str, Any]) -> dict[str, str]:
-        """What MLflow says of a search that has its verdict."""
-        if not verdict:
-            return {}
-        return {tracking.TAG_NOTE: summary.description(self._study.question, dump(self._study), verdict)}
 
     def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
         def made(taught: Taught) -> None:

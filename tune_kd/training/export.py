@@ -1,6 +1,7 @@
 """The winner as a folder that works without this package: an exported program, its weights, and how to use them."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,34 +12,9 @@ from torch import Tensor, nn
 from tune_kd.errors import TuneKDError
 from tune_kd.training import checkpoint
 from tune_kd.training.images import scale_and_offset
+from tune_kd.training.release import release
 
 PROGRAM, WEIGHTS, FACTS, EXAMPLE = "model.pt2", "weights.pt", "model.json", "predict.py"
-
-USAGE = '''"""Classify pictures with the exported student. Needs torch, numpy and Pillow, nothing else.
-
-    python predict.py picture.png [more.png ...]
-"""
-
-import json
-import sys
-from pathlib import Path
-
-import numpy as np
-import torch
-from PIL import Image
-
-here = Path(__file__).parent
-facts = json.loads((here / "model.json").read_text())
-model = torch.export.load(here / "model.pt2").module()
-channels, height, width = facts["in_shape"]
-
-for name in sys.argv[1:]:
-    picture = Image.open(name).convert("L" if channels == 1 else "RGB").resize((width, height))
-    pixels = torch.from_numpy(np.array(picture)).reshape(1, height, width, channels).permute(0, 3, 1, 2).contiguous()
-    with torch.inference_mode():
-        chances = model(pixels).softmax(1)[0]  # pixels are uint8, 0...255: the model normalises by itself
-    print(f"{name}: {facts['classes'][int(chances.argmax())]} ({float(chances.max()):.1%})")
-'''
 
 
 class FromPixels(nn.Module):
@@ -68,13 +44,14 @@ def export(
     # With its normalisation, so that it can be the teacher of another search.
     checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), "mean": mean, "std": std})
     (folder / FACTS).write_text(json.dumps(dict(facts), indent=2) + "\n")
-    (folder / EXAMPLE).write_text(USAGE)
+    shutil.copyfile(Path(__file__).with_name(EXAMPLE), folder / EXAMPLE)
     ready = FromPixels(model.cpu().eval(), mean, std).eval()
     try:
         torch.export.save(program(ready, facts["in_shape"]), folder / PROGRAM)
     except Exception as error:  # torch.export raises many kinds for a user's own model
         reason = str(error).strip().partition("\n")[0]
         raise TuneKDError(f"the winner cannot be exported as a program (torch.export): {reason}") from error
+    release(folder, model, ready, facts)
     return ready
 
 
