@@ -40,8 +40,8 @@ def todo(*settings: str) -> plan.Plan:
 def test_on_one_slot_every_epoch_is_done_after_the_other() -> None:
     played = play(todo(), 1, FREE)
     assert played.seconds == played.busy == played.epochs
-    # An arm: 9 trials to epoch 1, two of those or a few more to 9, and two finals.
-    assert 2 * (9 + 2 * 8 + 18) <= played.epochs <= 2 * (9 + 4 * 8 + 18)
+    # An arm: 9 trials to epoch 1, one of those or a few more to 9, and two finals.
+    assert 2 * (9 + 8 + 18) <= played.epochs <= 2 * (9 + 3 * 8 + 18)
 
 
 def test_more_slots_are_quicker_until_there_is_nothing_more_to_share_out() -> None:

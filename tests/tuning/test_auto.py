@@ -46,8 +46,8 @@ def play(rule: Auto, early: list[float], kinds: list[str] | None = None, slots: 
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8, 32])
-@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 2), (5, 2), (9, 2), (18, 3), (40, 8)])
-def test_a_fifth_trains_to_the_end_and_two_at_least(trials: int, least: int, slots: int) -> None:
+@pytest.mark.parametrize(("trials", "least"), [(1, 1), (2, 1), (5, 1), (9, 1), (18, 3), (40, 8)])
+def test_a_fifth_trains_to_the_end_and_one_at_least(trials: int, least: int, slots: int) -> None:
     quality = random.Random(trials).sample([k / 50 for k in range(50)], trials)
     finished = play(made(trials), quality, slots=slots)
     assert least <= len(finished) <= least + trials // 8
@@ -57,20 +57,20 @@ def test_a_fifth_trains_to_the_end_and_two_at_least(trials: int, least: int, slo
 def test_all_are_compared_with_all_where_many_run_at_once() -> None:
     """With a slot for each nobody goes on before everybody has come to the rung, but for the best fifth so far."""
     quality = [0.1, 0.2, 0.3, 0.9]
-    assert play(made(4), quality, slots=4) == {2, 3}
+    assert play(made(4), quality, slots=4) == {3}
 
 
-def test_students_of_augmented_images_are_compared_with_each_other_only() -> None:
+def test_students_of_augmented_images_have_a_share_of_their_own() -> None:
     kinds = ["none", "crop_flip"] * 10
     early = [0.5 + number / 100 if kind == "none" else 0.1 + number / 100 for number, kind in enumerate(kinds)]
     finished = play(made(20), early, kinds)
     assert {18, 19} <= finished
-    assert sum(kinds[number] == "crop_flip" for number in finished) >= 2
+    assert sum(kinds[number] == "none" for number in finished) > 1
 
 
 def test_small_budgets_are_compared_as_one() -> None:
     kinds = ["none", "crop_flip", "colour", "rotate", "none"]
-    assert play(made(5), [0.5, 0.1, 0.2, 0.3, 0.4], kinds) == {0, 4}
+    assert play(made(5), [0.5, 0.1, 0.2, 0.3, 0.4], kinds) == {0}
 
 
 def test_what_fails_on_the_way_to_the_end_is_replaced() -> None:
@@ -82,10 +82,8 @@ def test_what_fails_on_the_way_to_the_end_is_replaced() -> None:
     assert step == GoOn(4, 27, 1)
     rule.reported(4, 4, 0.9)
     rule.finished(4)
-    for expected in (3, 2):
-        step = rule.next()
-        assert step == GoOn(expected, 27, 1)
-        train(rule, expected, 27, 0.5)
+    assert rule.next() == GoOn(3, 27, 1)
+    train(rule, 3, 27, 0.5)
     assert rule.next() == "done"
 
 

@@ -31,7 +31,7 @@ class Objective(ABC):
 
     def complete(self, budget: Budget) -> int:
         """Trials that train to the end at least: a ninth, no fewer than 3, and one for each model of a front."""
-        least = max(3, math.ceil(budget.trials / 9), len(self.models))
+        least = max(3, math.ceil(budget.trials / 9), len(self.models), budget.confirm)
         return budget.complete or min(budget.trials, least)
 
     def good(self, count: int) -> int:
