@@ -1,5 +1,6 @@
 """From a study to what every trial shares: images, splits, and checks that must fail before anything is trained."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -30,6 +31,9 @@ IMAGE_KEYS = ("data.source", "data.size", "data.weight")
 
 STATISTICS_IMAGES = 10_000
 """Mean and standard deviation are read off at most this many training images; more do not move the third digit."""
+
+STATISTICS_BYTES = 100_000_000
+"""And no more pixels than these: of large images fewer do."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,10 @@ def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel of the training images, in 0…1; validation and test have no say in them."""
     training = np.concatenate([splits.teacher, *splits.student.values()])
     step = max(1, len(training) // STATISTICS_IMAGES)
-    pixels = splits.images[training[::step]].astype(np.float32) / 255
+    chosen = training[::step]
+    if splits.images[0].size * len(chosen) > STATISTICS_BYTES:
+        chosen = chosen[:: math.ceil(splits.images[0].size * len(chosen) / STATISTICS_BYTES)]
+    pixels = splits.images[chosen].astype(np.float32) / 255
     mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
     return tuple(map(float, mean)), tuple(float(max(value, 1e-3)) for value in std)
 

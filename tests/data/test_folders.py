@@ -287,3 +287,51 @@ def test_any_files_load_or_are_the_users_to_mend(tmp_path: Path, contents: list[
     else:
         with pytest.raises(InputError, match="'source' has no readable image of class 'class'"):
             load(tmp_path / "fuzz")
+
+
+def test_a_changed_pixel_in_the_cache_is_found_out(root: Path) -> None:
+    first = load(root).sources["google"].images.copy()
+    pixels = root / ".tune_kd" / "images-32.npy"
+    raw = bytearray(pixels.read_bytes())
+    raw[-1] ^= 1
+    pixels.write_bytes(raw)
+    again = load(root)
+    np.testing.assert_array_equal(first, again.sources["google"].images)
+
+
+def test_decoded_images_are_mapped_and_not_written_again(root: Path) -> None:
+    load(root)
+    pixels = root / ".tune_kd" / "images-32.npy"
+    before = pixels.stat().st_ino
+    again = load(root)
+    assert isinstance(again.whole, np.memmap)
+    assert pixels.stat().st_ino == before
+
+
+def test_an_interrupted_reading_goes_on_where_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    honest = decoding.decode
+
+    def stopped(raw: bytes, size: int, fit: str) -> np.ndarray:
+        if len(decoded) == 8:
+            raise KeyboardInterrupt
+        decoded.append(len(raw))
+        return honest(raw, size, fit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoding, "decode", stopped)
+    monkeypatch.setattr(decoding.os, "cpu_count", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        load(root)
+    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
+    assert len(load(root).sources["google"].labels) == 6
+    assert len(decoded) == 12  # each image once
+
+
+def test_what_no_disk_has_room_for_is_refused_with_what_it_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = picture_cache.shutil.disk_usage(root)
+    monkeypatch.setattr(picture_cache.shutil, "disk_usage", lambda place: usage._replace(free=1000))
+    assert len(load(root).sources["google"].labels) == 6  # small enough for memory
+    monkeypatch.setattr(picture_cache, "IN_MEMORY", 1000)
+    with pytest.raises(InputError, match=r"12 images of 32 x 32 pixels take 0\.0 GB.*TUNE_KD_CACHE"):
+        load(root)
+    assert not list((root / ".tune_kd").glob("*.tmp"))

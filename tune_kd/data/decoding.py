@@ -4,11 +4,11 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from tune_kd.errors import InputError, did_you_mean
 
 SIZE: Final = 32
 MAX_BYTES: Final = 1 << 28
+AHEAD: Final = 256  # pictures decoded before they are asked for
 LISTED: Final = 20  # unreadable images named in a note; the rest are counted
 
 
@@ -88,7 +89,7 @@ def with_official_test(made: Dataset, names: Sequence[str]) -> Dataset:
     if tested is None or len(made.sources) == 1:
         return made
     others = {name: source for name, source in made.sources.items() if name != tested}
-    return replace(made, sources=others, official_test=made.sources[tested])
+    return replace(made, sources=others, official_test=made.sources[tested], whole=None)
 
 
 def _check_names(place: Place, items: Sequence[Item]) -> None:
@@ -139,39 +140,77 @@ def read_file(path: Path) -> bytes:
 def _pictures(
     cache: PictureCache, items: Sequence[Item], progress: Progress
 ) -> tuple[Images, list[Item], list[Left], list[str]]:
-    """The pictures of all readable items, in order, those items, the ones left out, and what to tell the user."""
-    images: Images = np.empty((len(items), 3, cache.size, cache.size), dtype=np.uint8)
-    read: list[Picture] = []
+    """The pictures of all readable items, in order, those items, the ones left out, and what to tell the user.
+
+    While all stand in the cache's file where they belong, nothing is copied; from the first that does not, a new file
+    is written. What an interruption leaves of it is kept, so that the next search goes on from there.
+    """
+    images: Images | None = None
+    read: list[Item] = []
+    digests: list[bytes] = []
     left: list[Left] = []
-    with closing(_results(items, cache, progress)) as results:
-        for result in results:
-            if isinstance(result, Left):
-                left.append(result)
-            else:
-                images[len(read)] = result.pixels
-                read.append(result)
-    images, digests, notes = images[: len(read)], [picture.digest for picture in read], []
-    if any(picture.fresh for picture in read) and (reason := cache.write(digests, images)):
+    notes = []
+    try:
+        with closing(_results(items, cache, progress)) as results:
+            for result in results:
+                if isinstance(result, Left):
+                    left.append(result)
+                    continue
+                row = len(read)
+                if images is None and not (cache.at(row, result.digest) and not result.fresh):
+                    images = cache.room(len(items))
+                    images[:row] = cache.images[:row]
+                if images is not None:
+                    images[row] = result.pixels
+                read.append(result.item)
+                digests.append(result.digest)
+    except BaseException:
+        if images is not None and digests:
+            cache.keep(digests, images)
+        raise
+    finally:
+        if images is None or not digests:
+            cache.drop()
+    if images is None:
+        images = cache.images
+    elif reason := cache.keep(digests, images):
         notes.append(f"The decoded images could not be kept for the next search ({reason}).")
     if copies := len(digests) - len(set(digests)):
         notes.append(f"{copies} files are exact copies of others; no student trains on a copy of a held-out image.")
-    return images, [picture.item for picture in read], left, notes
+    return images[: len(read)], read, left, notes
 
 
 def _results(items: Sequence[Item], cache: PictureCache, progress: Progress) -> Generator[Picture | Left, None, None]:
     """All items in threads, as Pillow and SHA-256 leave the interpreter free, with word of how far it is."""
-    told = time.monotonic()
+    told = began = time.monotonic()
     pool = ThreadPoolExecutor(min(32, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata, mostly; what is too large is refused by us
-            for done, result in enumerate(pool.map(partial(_read, cache=cache), items), start=1):
+            for done, result in enumerate(_ahead(pool, items, cache), start=1):
                 if time.monotonic() - told > 0.5 or done == len(items):
                     told = time.monotonic()
-                    progress(f"{done:,} of {len(items):,} images read")
+                    progress(f"{done:,} of {len(items):,} images read{_left_in_words(done, len(items), told - began)}")
                 yield result
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _ahead(pool: ThreadPoolExecutor, items: Sequence[Item], cache: PictureCache) -> Iterator[Picture | Left]:
+    """In order, and not further ahead than memory should hold pictures that nobody has taken yet."""
+    waiting: deque[Future[Picture | Left]] = deque()
+    for item in items:
+        waiting.append(pool.submit(_read, item, cache))
+        if len(waiting) >= AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _left_in_words(done: int, count: int, seconds: float) -> str:
+    """How long it still takes, once that is worth saying."""
+    left = seconds / done * (count - done)
+    return f", about {left / 60:.0f} minutes left" if left > 90 else ""
 
 
 def _read(item: Item, cache: PictureCache) -> Picture | Left:
@@ -214,4 +253,4 @@ def _assembled(kind: str, read: Sequence[Item], images: Images, notes: tuple[str
         own = np.flatnonzero(origin == name)
         part = slice(int(own[0]), int(own[-1]) + 1)
         sources[name] = Source(name, images[part], labels[part], tuple(item.name for item in read[part]))
-    return Dataset(kind, classes, sources, official_test=None, notes=notes)
+    return Dataset(kind, classes, sources, official_test=None, notes=notes, whole=images)

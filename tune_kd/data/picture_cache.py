@@ -1,19 +1,29 @@
-"""Decoded pictures of a folder, kept in one array file, each under the SHA-256 of its file's bytes.
+"""Decoded pictures, kept in one array file that is mapped into memory, each under the SHA-256 of its encoded bytes.
 
 Dates and sizes lie after a copy, a checkout or a `touch`; bytes do not, and reading them costs little beside decoding.
-So the cache is never stale, moves with the folder, and when files are added only those are decoded.
+So the cache is never stale, moves with the images, and when some are added only those are decoded. Pixels are written
+where they will stay; a list of digests and sums beside them says which are whole.
 """
 
 import hashlib
 import os
+import shutil
 import uuid
+import zlib
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import PIL
 
 from tune_kd.data.pictures import Fit
 from tune_kd.data.sources import Images, user_cache
+from tune_kd.errors import InputError
+
+IN_MEMORY: Final = 1 << 30
+"""Bytes of pictures that are held in memory where no disk has room for them; more are refused."""
+
+SHARE_OF_DISK: Final = 0.9
 
 
 class PictureCache:
@@ -22,53 +32,102 @@ class PictureCache:
     def __init__(self, root: Path, size: int, fit: Fit = "crop") -> None:
         self.size, self.fit = size, fit
         kind = "" if fit == "crop" else f"-{fit}"
-        self._about = f"tune_kd pictures 1, pillow {PIL.__version__}, {size}x{size}{kind}"
+        self._about = f"tune_kd pictures 2, pillow {PIL.__version__}, {size}x{size}{kind}"
         home = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-        self._places = (
-            root / ".tune_kd" / f"images-{size}{kind}.npz",
-            user_cache() / f"images-{home}-{size}{kind}.npz",
-        )
+        self._places = (root / ".tune_kd" / f"images-{size}{kind}", user_cache() / f"images-{home}-{size}{kind}")
         self._rows: dict[bytes, int] = {}
-        self._images: Images = np.empty((0, 3, size, size), dtype=np.uint8)
+        self._digests: np.ndarray = np.empty((0, 32), dtype=np.uint8)
+        self._sums: np.ndarray = np.empty(0, dtype=np.uint32)
+        self.images: Images = np.empty((0, 3, size, size), dtype=np.uint8)
         next(place for place in (*self._places, None) if place is None or self._read(place))
+        self._reasons: list[str] = []
+        self._written: Path | None = None
 
     def get(self, digest: bytes) -> Images | None:
+        """None as well where the pixels are no longer those that were written."""
         row = self._rows.get(digest)
-        return None if row is None else self._images[row]
+        if row is None or zlib.crc32(self.images[row].tobytes()) != self._sums[row]:
+            return None
+        pixels: Images = self.images[row]
+        return pixels
 
-    def write(self, digests: list[bytes], images: Images) -> str | None:
-        """Whole or not at all, so that no reader ever meets half a file. Returns why it could not be kept."""
-        table = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
-        reasons = []
+    def at(self, row: int, digest: bytes) -> bool:
+        """Whether a picture stands in this row already."""
+        return row < len(self._digests) and self._digests[row].tobytes() == digest
+
+    def room(self, count: int) -> Images:
+        """A new array for as many pictures: on a disk that has room, else in memory."""
+        shape = (count, 3, self.size, self.size)
+        needed = int(np.prod(shape))
         for place in self._places:
             temporary = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with temporary.open("xb") as file:
-                    np.savez(file, about=np.array(self._about), digests=table, images=images)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(place)
-                return None
+                free = shutil.disk_usage(place.parent).free
+                if needed > SHARE_OF_DISK * free:
+                    raise OSError(0, f"only {free / 1e9:,.1f} GB are free")
+                made: Images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+                self._written = temporary
+                return made
             except OSError as error:
-                reasons.append(f"{place.parent}: {error.strerror or error}")
-            finally:
                 _remove(temporary)
-        return "; ".join(reasons)
+                self._reasons.append(f"{place.parent}: {error.strerror or error}")
+        if needed > IN_MEMORY:
+            raise InputError(
+                f"data: {count:,} images of {self.size} x {self.size} pixels take {needed / 1e9:,.1f} GB once they are "
+                f"decoded, and there is no room for them ({'; '.join(self._reasons)}). Make room, name a folder of a "
+                "larger disk in TUNE_KD_CACHE, or take a smaller data.image_size."
+            )
+        return np.empty(shape, dtype=np.uint8)
+
+    def keep(self, digests: list[bytes], images: Images) -> str | None:
+        """Keeps the first rows of the array that `room` made. Returns why they could not be kept."""
+        if self._written is None:
+            return "; ".join(self._reasons)
+        temporary, self._written = self._written, None
+        place = next(
+            each for each in self._places if temporary.name.startswith(each.name) and temporary.parent == each.parent
+        )
+        listed = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
+        table = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+        sums = np.array([zlib.crc32(images[row].tobytes()) for row in range(len(digests))], dtype=np.uint32)
+        try:
+            images.flush() if isinstance(images, np.memmap) else None
+            with listed.open("xb") as file:
+                np.savez(file, about=np.array(self._about), digests=table, sums=sums)
+                file.flush()
+                os.fsync(file.fileno())
+            # Pixels first: a list of others is found out by its sums.
+            temporary.replace(place.with_suffix(".npy"))
+            listed.replace(place.with_suffix(".npz"))
+            return None
+        except OSError as error:
+            return f"{place.parent}: {error.strerror or error}"
+        finally:
+            _remove(listed)
+            _remove(temporary)
+
+    def drop(self) -> None:
+        """Leaves nothing half written behind."""
+        if self._written is not None:
+            _remove(self._written)
+            self._written = None
 
     def _read(self, place: Path) -> bool:
         """False for anything that is not whole and ours; npz files carry checksums, and nothing is unpickled."""
         try:
-            with np.load(place, allow_pickle=False) as stored:
+            with np.load(place.with_suffix(".npz"), allow_pickle=False) as stored:
                 if str(stored["about"]) != self._about:
                     return False
-                digests, images = stored["digests"], stored["images"]
+                digests, sums = stored["digests"], stored["sums"]
+            images = np.load(place.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         except Exception:  # whatever is wrong with it, it is only a cache
             return False
-        shapes = digests.shape == (len(images), 32) and images.shape[1:] == (3, self.size, self.size)
-        if not shapes or images.dtype != np.uint8 or digests.dtype != np.uint8:
+        shapes = digests.shape == (len(sums), 32) and images.shape[1:] == (3, self.size, self.size)
+        if not shapes or len(images) < len(sums) or images.dtype != np.uint8 or digests.dtype != np.uint8:
             return False
-        self._rows, self._images = {digest.tobytes(): row for row, digest in enumerate(digests)}, images
+        self._rows = {each.tobytes(): row for row, each in enumerate(digests)}
+        self._digests, self._sums, self.images = digests, sums, images
         return True
 
 

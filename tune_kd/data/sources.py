@@ -41,7 +41,8 @@ class Source:
 class Dataset:
     """Training pools in a fixed order, the test images that others report on, and what a user should know.
 
-    `judged` names the sources that are tested on where a study names none: none means all.
+    `judged` names the sources that are tested on where a study names none: none means all. `whole` is one array of all
+    images in the order of the sources, where there is one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Dataset:
     official_test: Source | None
     notes: tuple[str, ...]
     judged: tuple[str, ...] = ()
+    whole: Images | None = None
 
 
 def silent(message: str) -> None:

@@ -188,7 +188,9 @@ class _Pool:
     def __init__(self, dataset: Dataset, seed: int) -> None:
         sources = list(dataset.sources.values())
         tests = [dataset.official_test] if dataset.official_test else []
-        self.images = np.concatenate([source.images for source in sources + tests])
+        parts = [source.images for source in sources + tests]
+        # Many images are mapped from a file, and a copy of them would not fit into memory.
+        self.images = np.concatenate(parts) if dataset.whole is None else dataset.whole
         self.labels = np.concatenate([source.labels for source in sources + tests])
         self.images.setflags(write=False)
         self.labels.setflags(write=False)
