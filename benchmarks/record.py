@@ -88,7 +88,9 @@ class Recorder:
                         yield arm, number, settings[arm.number][number].config, seed
 
     def _best(self, arm: Arm) -> list[int]:
-        ends = {row["of"]: float(np.mean(row["accuracy"][-END:])) for row in self.rows()}
+        ends: dict[str, float] = {}
+        for row in self.rows():  # the first seed says who is among the best; more of them must not change that
+            ends.setdefault(row["of"], float(np.mean(row["accuracy"][-END:])))
         return sorted(range(self._study.budget.trials), key=lambda number: -ends[f"{arm.key} {number}"])
 
     def rows(self) -> list[Row]:

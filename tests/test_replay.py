@@ -82,7 +82,7 @@ def test_recording_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.Mo
         "budget: {epochs: 2}\n"
     )
     out = tmp_path / "tiny.jsonl"
-    command = ["record", str(study), "--trials", "2", "--best", "1", "--seeds", "1", "--out", str(out)]
+    command = ["record", str(study), "--trials", "3", "--best", "1", "--seeds", "2", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*command, "--most", "3"])
     record.main()
     before = out.read_text()
@@ -92,10 +92,11 @@ def test_recording_goes_on_where_it_ended(tmp_path: Path, monkeypatch: pytest.Mo
     record.main()
     assert out.read_text().startswith(before)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(rows) == 4 + 2
+    assert len(rows) == 6 + 4
+    assert len({row["of"] for row in rows[6:]}) == 2
     assert {row["arm"]: set(row["config"]) for row in rows} == {
         "distilled": {"kd.alpha", "train.lr"},
         "scratch": {"train.lr"},
     }
     assert all(len(row["accuracy"]) == 2 for row in rows)
-    assert [len(one.rows) for one in read([out])] == [2, 2]
+    assert [len(one.rows) for one in read([out])] == [3, 3]
