@@ -45,7 +45,7 @@ BROKEN = {
     ),
     "unknown early stopping": (
         "budget: {early_stopping: ashaa}",
-        ['budget.early_stopping = "ashaa"', "one of asha, stop, median, none", "Did you mean 'asha'?"],
+        ['budget.early_stopping = "ashaa"', "one of auto, asha, stop, median, none", "Did you mean 'asha'?"],
     ),
     "section is no mapping": ("kd: 4", ["kd = 4", "Allowed: keys and values; keys: method, alpha"]),
     "low above high": (

@@ -15,6 +15,13 @@ from tune_kd.space.schema import Published
 FILE: Final = "study.schema.json"
 LINE: Final = "# yaml-language-server: $schema="
 """What a study begins with, so that an editor finds the schema."""
+FROM: Final = {
+    "type": "object",
+    "description": "the results folder of an earlier search",
+    "additionalProperties": False,
+    "required": ["from"],
+    "properties": {"from": {"type": "string"}},
+}
 WHEN: Final = {"type": "object", "description": "searched only where these keys have these values"}
 
 
@@ -32,7 +39,7 @@ def schema() -> dict[str, Any]:
     shapes = {
         "conditions": _varied(vary, lambda name: {"type": "array", "items": _ref(f"value {name}"), "minItems": 1}),
         "search": _varied(vary, lambda name: _ref(f"domain {name}")),
-        "first": {"type": "array", "items": _varied(vary, lambda name: _ref(f"value {name}"))},
+        "first": {"anyOf": [{"type": "array", "items": _varied(vary, lambda name: _ref(f"value {name}"))}, FROM]},
         "published": {"type": "array", "items": _published()},
     }
     for name, shape in shapes.items():

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tune_kd.errors import InputError, did_you_mean
-from tune_kd.space import methods
+from tune_kd.space import methods, warm
 from tune_kd.space.domains import OPTIONS
 from tune_kd.space.messages import FIELDS, Problems, flatten, input_error, problems_of, show
 from tune_kd.space.modes import chosen, leaves
@@ -37,7 +37,7 @@ def load(source: str | Path, overrides: Sequence[str] = ()) -> Study:
             _set(raw, parts, value)
         for override in overrides:
             _set(raw, *_read_override(override))
-        return Study.model_validate(raw, strict=True)
+        return Study.model_validate(warm.filled(raw), strict=True)
     except Problems as found:
         raise input_error(where, found.problems) from None
     except ValidationError as error:
