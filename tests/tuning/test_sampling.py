@@ -4,15 +4,19 @@ import random
 from pathlib import Path
 
 import optuna
+import pytest
 from optuna.distributions import FloatDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tests.tuning.played import Play
+from tune_kd.plan import Arm
 from tune_kd.space.load import load
+from tune_kd.tuning.ledger import Entry, Ledger
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Accuracy
-from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, Glance, sampler
+from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, ArmStudy, AsRanked, Glance, sampler
 
 
 def trial(number: int, value: float, step: int = 0) -> FrozenTrial:
@@ -60,6 +64,9 @@ def test_what_is_seen_is_the_same_whether_it_was_looked_at_before_or_not(tmp_pat
     study = optuna.create_study(storage=storage, direction="maximize")
     chance, glance, open_ = random.Random(0), Glance(), []
 
+    def changed(one: optuna.Trial) -> None:
+        glance.changed(one.number, one._trial_id)
+
     def seen(given: Glance | None) -> list[tuple[int, TrialState, dict[int, float]]]:
         trials = AsRanked(study.study_name, storage, given).get_trials()
         return [(each.number, each.state, each.intermediate_values) for each in trials]
@@ -69,17 +76,64 @@ def test_what_is_seen_is_the_same_whether_it_was_looked_at_before_or_not(tmp_pat
         if number % 11:  # the others are asked for, but not written down
             made.set_user_attr("config", "{}")
         open_.append(made)
+        changed(made)
         for _ in range(2):
             one = chance.choice(open_)
             step = (storage.get_trial(one._trial_id).last_step or 0) + 1
             one.report(chance.random(), step)
+            changed(one)
         if chance.random() < 0.7:
             ended = open_.pop(chance.randrange(len(open_)))
             state = chance.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
             study.tell(ended, chance.random() if state == TrialState.COMPLETE else None, state=state)
+            changed(ended)
         if number % 7 == 0:
             assert seen(glance) == seen(None)
     assert len(seen(glance)) == MOST_SEEN
+
+
+@pytest.mark.parametrize("slots", [1, 5])
+def test_the_ledger_says_of_every_trial_that_has_changed(slots: int, tmp_path: Path) -> None:
+    """Through pauses, promotions and ends, at every suggestion."""
+    game = Play(tmp_path, "budget.trials=20")
+    ledger, compared = game.ledger, 0
+
+    def ask(arm: Arm) -> Entry:
+        nonlocal compared
+        entry = Ledger.ask(ledger, arm)
+        name, storage = ledger._arms[arm.number].study_name, ledger._storage
+        views = [AsRanked(name, storage, glance).get_trials() for glance in (ledger._glances[arm.number], None)]
+        told = [[(each.number, each.state, each.intermediate_values) for each in view] for view in views]
+        assert told[0] == told[1]
+        compared += 1
+        return entry
+
+    ledger.ask = ask  # type: ignore[method-assign]
+    game.run(slots=slots)
+    assert compared >= 20
+
+
+def test_queued_settings_come_first_and_once_there_are_none_nobody_looks_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`_pop_waiting_trial_id` is Optuna's own; this is how it is asked in optuna 5.0."""
+    made = optuna.create_study(direction="maximize")
+    study = ArmStudy(made.study_name, made._storage)
+    for x in (0.25, 0.75):
+        study.enqueue_trial({"x": x})
+    looks: list[object] = []
+    find = study._storage.get_all_trials
+
+    def get_all_trials(*asked: object, **more: object) -> list[FrozenTrial]:
+        looks.append(more.get("states"))
+        return find(*asked, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(study._storage, "get_all_trials", get_all_trials)
+    study.sampler = RandomSampler(seed=0)
+    found = [study.ask({"x": FloatDistribution(0, 1)}).params["x"] for _ in range(5)]
+    assert found[:2] == [0.25, 0.75]
+    assert not {0.25, 0.75} & set(found[2:])
+    assert looks.count((TrialState.WAITING,)) == 3
 
 
 def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:

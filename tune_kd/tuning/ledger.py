@@ -28,7 +28,7 @@ from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
 from tune_kd.tuning.ranking import ranked
 from tune_kd.tuning.rules import Rule, rule_named
-from tune_kd.tuning.sampling import Glance, sampler
+from tune_kd.tuning.sampling import ArmStudy, Glance, sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
@@ -96,10 +96,11 @@ class Ledger:
     def _open(self, name: str, attributes: Mapping[str, Any]) -> optuna.Study:
         """The Optuna study of that name, made with its attributes where the ledger is new."""
         if name in self._known:
-            study = optuna.load_study(study_name=name, storage=self._storage)
+            study = ArmStudy(name, self._storage)
             self._clear_half_asked(study)
         else:
-            study = optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
+            optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
+            study = ArmStudy(name, self._storage)
         for key, value in attributes.items():
             if key not in study.user_attrs:
                 study.set_user_attr(key, value)
@@ -180,7 +181,9 @@ class Ledger:
         trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
         self._asked[arm.number] += 1
-        return self._entry(arm, self._storage.get_trial(trial._trial_id))
+        entry = self._entry(arm, self._storage.get_trial(trial._trial_id))
+        self._changed(entry)
+        return entry
 
     def ask_again(self, role: names.Role, arm: Arm, repeat: int, config: TrialConfig) -> Entry:
         """A setting of an arm on the seed number `repeat`, to confirm it or as a final."""
@@ -192,6 +195,7 @@ class Ledger:
 
     def report(self, entry: Entry, epoch: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(entry.id, epoch, value)
+        self._changed(entry)
 
     def note(self, entry: Entry, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(entry.id, key, value)
@@ -205,6 +209,12 @@ class Ledger:
             self.note(entry, REASON, reason)
         values = [value] if value is not None else None
         self._storage.set_trial_state_values(entry.id, TrialState[state], values)
+        self._changed(entry)
+
+    def _changed(self, entry: Entry) -> None:
+        """The sampler looks at it again."""
+        if entry.role == names.TRIAL:
+            self._glances[entry.arm.number].changed(entry.number, entry.id)
 
     def sync(self) -> None:
         if self._file:

@@ -5,7 +5,7 @@ import warnings
 from bisect import bisect_left, insort
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -25,39 +25,58 @@ class Glance:
     """What a suggestion is made from, of very many trials the best and the latest, as its time grows with them.
 
     TPE takes 25 at most for good ones, and gives old bad ones little weight. It is kept from one suggestion to the
-    next: a trial that is the same object as before has not changed (Optuna's journal makes another one).
+    next: whoever changes a trial says so, and no other is looked at again.
     """
 
     def __init__(self) -> None:
-        self._known: list[FrozenTrial] = []
+        self._changed: dict[int, int] | None = None
+        """Ids by number; None as long as nobody has looked."""
         self._shown: list[FrozenTrial | None] = []
         self._keys: list[tuple[float, ...]] = []
         self._order: list[tuple[float, ...]] = []
         """The keys of trials that are shown, the best first: standing and place."""
 
-    def __call__(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        for place, (trial, known) in enumerate(zip_longest(trials, self._known)):
-            if trial is not known:
-                self._look(place, trial)
+    def changed(self, number: int, trial_id: int) -> None:
+        if self._changed is not None:
+            self._changed[number] = trial_id
+
+    def seen(self, every: Callable[[], Sequence[FrozenTrial]], one: Callable[[int], FrozenTrial]) -> list[FrozenTrial]:
+        if self._changed is None:
+            new = list(enumerate(every()))
+        else:
+            new = [(number, one(trial_id)) for number, trial_id in sorted(self._changed.items())]
+        self._changed = {}
+        for place, trial in new:
+            self._look(place, trial)
         if len(self._order) <= MOST_SEEN:
             return [trial for trial in self._shown if trial]
         there = (place for place in range(len(self._shown) - 1, -1, -1) if self._shown[place])
         latest = list(islice(there, LATEST_SEEN))[::-1]
         best = islice((int(place) for *_, place in self._order if place < latest[0]), MOST_SEEN - LATEST_SEEN)
-        return [trial for place in (*sorted(best), *latest) if (trial := self._shown[place])]
+        return [shown for place in (*sorted(best), *latest) if (shown := self._shown[place])]
 
     def _look(self, place: int, trial: FrozenTrial) -> None:
-        if place == len(self._known):
-            self._known.append(trial)
+        if place == len(self._shown):
             self._shown.append(None)
             self._keys.append(())
         elif self._shown[place]:
             del self._order[bisect_left(self._order, self._keys[place])]
-        self._known[place] = trial
         self._shown[place] = shown = None if _half_asked(trial) else _as_ranked(trial)
         if shown:
             self._keys[place] = _key(shown, place)
             insort(self._order, self._keys[place])
+
+
+class ArmStudy(Study):
+    """An arm's study. Settings are queued in it when it is opened, so once none waits none ever will."""
+
+    _none_waits = False
+
+    def _pop_waiting_trial_id(self) -> int | None:
+        # Optuna looks through all trials for one that waits.
+        found = None if self._none_waits else super()._pop_waiting_trial_id()
+        self._none_waits = found is None
+        return found
 
 
 def _key(trial: FrozenTrial, place: int) -> tuple[float, ...]:
@@ -83,7 +102,7 @@ class AsRanked(Study):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         if self._seen is None:
-            self._seen = self._glance(self._all())
+            self._seen = self._glance.seen(self._all, self._storage.get_trial)
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def _all(self) -> list[FrozenTrial]:
@@ -150,27 +169,30 @@ def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
 class RankingSampler(BaseSampler):
     """Hands an Optuna sampler the arm as ranked, for one suggestion."""
 
-    def __init__(self, base: BaseSampler, view: Callable[[str, BaseStorage], Study] = AsRanked) -> None:
+    def __init__(self, base: BaseSampler, glance: Glance, view: Callable[[str, BaseStorage], Study] = AsRanked) -> None:
         self._base = base
+        self._glance = glance
         self._view = view
         self._shown: Study | None = None
 
-    def _ranked(self, study: Study) -> Study:
-        self._shown = self._shown or self._view(study.study_name, study._storage)
+    def _ranked(self, study: Study, trial: FrozenTrial) -> Study:
+        if self._shown is None:
+            self._glance.changed(trial.number, trial._trial_id)
+            self._shown = self._view(study.study_name, study._storage)
         return self._shown
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._base.infer_relative_search_space(self._ranked(study), trial)
+        return self._base.infer_relative_search_space(self._ranked(study, trial), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._base.sample_relative(self._ranked(study), trial, search_space)
+        return self._base.sample_relative(self._ranked(study, trial), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._base.sample_independent(self._ranked(study), trial, param_name, param_distribution)
+        return self._base.sample_independent(self._ranked(study, trial), trial, param_name, param_distribution)
 
 
 def sampler(
@@ -183,9 +205,10 @@ def sampler(
     """
     if kind == "random":
         return RandomSampler(seed=seed)
+    glance = glance or Glance()
     ranked = partial(AsRanked, glance=glance)
     view = partial(AsFront, costs=costs, values=objective.values) if objective.values else ranked
-    return RankingSampler(_tpe(seed, trials, gamma=objective.good), view)
+    return RankingSampler(_tpe(seed, trials, gamma=objective.good), glance, view)
 
 
 def _tpe(seed: int, trials: int, **settings: Any) -> TPESampler:
