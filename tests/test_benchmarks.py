@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import all as all_of_them
-from benchmarks import exercise, measuring, search_overhead
+from benchmarks import calibration, exercise, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 from tests.patience import PATIENCE
 
@@ -182,3 +182,17 @@ def test_search_overhead_judges_what_it_has_run(tmp_path: Path, monkeypatch: pyt
         (10 + 20 * 200) / (10 + 0.5 * 200)
     )
     assert told.equal_work["tutorial"]["accuracy"]["holds"]
+
+
+def test_calibration_judges_as_a_search_does_and_is_never_silent_of_a_loss(tmp_path: Path) -> None:
+    assert (
+        calibration.main(["--searches", "6", "--table", str(tmp_path / "t.md"), "--out", str(tmp_path / "o.json")]) == 0
+    )
+    rows = json.loads((tmp_path / "o.json").read_text())
+    nulls, one_sided = ([row for row in rows if key in row] for key in ("false", "silent"))
+    assert len(nulls) == len(calibration.NULLS) * 9
+    assert all(sorted(row["false"]) == row["false"] for row in nulls)
+    # Far above what 5 % can be by chance in 45 cases of six searches each.
+    assert sum(row["false"][-1] * row["searches"] for row in nulls) <= 0.15 * sum(row["searches"] for row in nulls)
+    assert [row["silent"] for row in one_sided] == [0.0] * 6
+    assert (tmp_path / "t.md").read_text().count("| normal |") == 9

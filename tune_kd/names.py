@@ -95,6 +95,9 @@ EARLIER: Final = "before it was resumed"
 """The phase of a search that went on: what it had taken until then."""
 
 # Files of a result folder.
+LOOKS: Final = "looks"
+"""How often the finals were judged as they stood, each time with others than before."""
+
 STUDY_FILE: Final = "study.yaml"
 LEDGER_FILE: Final = "ledger.journal"
 TRIALS_FILE: Final = "trials.parquet"

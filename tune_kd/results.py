@@ -64,7 +64,7 @@ def write(
     trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
     tables.write(trials, folder / names.TRIALS_FILE)
     tables.write(finals, folder / names.FINALS_FILE)
-    known = {"study": plan.study.study, "teacher": dict(teacher), "facts": dict(facts)}
+    known = {"study": plan.study.study, "teacher": dict(teacher), "facts": {**facts, names.LOOKS: ledger.look()}}
     replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
     return summary.write(folder)
 

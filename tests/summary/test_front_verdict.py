@@ -45,8 +45,9 @@ def test_the_cell_itself_is_its_most_accurate_model(verdict):
 
 
 def test_p_is_corrected_over_all_points(verdict):
+    # Twelve of them, at the first look, which has four fifths of the level.
     gains = [point["gain"] for cell in verdict["cells"] for point in cell["front"]]
-    assert min(gain["p"] for gain in gains) == pytest.approx(12 * min(gain["p_uncorrected"] for gain in gains))
+    assert min(gain["p"] for gain in gains) == pytest.approx(15 * min(gain["p_uncorrected"] for gain in gains))
 
 
 def test_a_dearer_model_that_is_no_better_is_not_on_the_front(tmp_path):

@@ -45,15 +45,20 @@ def share_latencies(finals: pd.DataFrame) -> pd.DataFrame:
 
 
 def candidates(finals: pd.DataFrame, arm: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Finals by configuration, best validation first: a search with one objective has one, a front has several."""
+    """Finals by configuration, best validation first: a search with one objective has one, a front has several. Those
+    that failed are among them."""
     if finals.empty or names.TEST_ACCURACY not in finals:
         return []
-    tested = finals[finals[names.TEST_ACCURACY].map(finite).notna()]
     groups: dict[str, list[Any]] = {}
-    for index, row in zip(tested.index, records(tested), strict=True):
+    for index, row in zip(finals.index, records(finals), strict=True):
         groups.setdefault(json.dumps(cells.config_of(row, arm), sort_keys=True), []).append(index)
-    found = [(json.loads(config), tested.loc[indices]) for config, indices in groups.items()]
+    found = [(json.loads(config), finals.loc[indices]) for config, indices in groups.items()]
     return sorted(found, key=lambda one: _average(one[1], names.VAL_ACCURACY) or 0.0, reverse=True)
+
+
+def tested(finals: pd.DataFrame) -> pd.DataFrame:
+    """Those that came to something."""
+    return finals if finals.empty else finals[finals[names.TEST_ACCURACY].map(finite).notna()]
 
 
 def by_seed(finals: pd.DataFrame) -> dict[int, float]:

@@ -25,6 +25,14 @@ class Gain:
     p_uncorrected: float | None = None
     pairs: tuple[float, ...] = ()
     reason: str = ""
+    correlation: float | None = None
+    """Of the two arms over their seeds: what pairing is worth."""
+    seeds_and_images: tuple[float, float] | None = None
+    """The interval that covers other test images as well as other seeds."""
+    trimmed: Mapping[str, float] | None = None
+    """The second opinion: the middle pairs alone."""
+    with_failed: Mapping[str, float] | None = None
+    """The gain with failed finals counted as guessing, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,10 @@ class Cell:
     gain: Gain
     distilled: Side | None
     scratch: Side | None
+    but: str = ""
+    """What takes from the word, or from the lack of one."""
+    failed: Mapping[str, Any] = field(default_factory=dict)
+    """By arm: how many finals failed, of how many, and why."""
     model: str = ""
     cost: float | None = None
     front: tuple["Cell", ...] = ()
@@ -107,6 +119,8 @@ def _cell(one: Mapping[str, Any], where: Mapping[str, Any]) -> Cell:
         gain=_known(Gain, one["gain"]),
         distilled=_side(one[DISTILLED]),
         scratch=_side(one[SCRATCH]),
+        but=one.get("but", ""),
+        failed=one.get("failed") or {},
         model=one.get("model", ""),
         cost=one.get(COST),
         front=tuple(_cell(point, where) for point in one.get("front") or ()),

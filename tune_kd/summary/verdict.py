@@ -1,18 +1,42 @@
 """Finals in, verdict out: per cell both arms, the gain with its interval, and a word."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from tune_kd import names
-from tune_kd.names import COMPLETE, CONFIG_PREFIX, COST, DISTILLED, FAIL, PRUNED, SCRATCH, TEST_ACCURACY, VAL_ACCURACY
-from tune_kd.summary import arms, cells, front, published, statistics
+from tune_kd.names import (
+    COMPLETE,
+    CONFIG_PREFIX,
+    COST,
+    DISTILLED,
+    FAIL,
+    LOOKS,
+    PRUNED,
+    SCRATCH,
+    TEST_ACCURACY,
+    VAL_ACCURACY,
+)
+from tune_kd.summary import arms, cells, crossed, failures, front, method, published, statistics, words
 from tune_kd.summary.statistics import Gain
 
 Verdict = dict[str, Any]
 
+ANSWER = (*cells.ARMS, "gain", "failed", "word", "but")
+"""What a cell, or a point of its front, is told by."""
+
 NO_CONTROL = "the study has no scratch arm, so there is no control to compare with"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What all cells are measured by: the accuracy's smallest step, whether there is a control, what guessing has."""
+
+    step: float
+    control: bool
+    chance: float
 
 
 def judge(
@@ -28,11 +52,14 @@ def judge(
     step = statistics.resolution(_accuracies(finals))
     objectives = [str(one) for one in study.get("objectives") or ["accuracy"]]
     judge_cell = _compare if len(objectives) < 2 else _front
-    found = [judge_cell(cell, trials, finals, step, control) for cell in cells.cells(study, trials, finals)]
-    _settle([point for cell in found for point in cell.get("front") or [cell]])
+    measure = Measure(step, control, failures.chance_level(finals, facts))
+    found = [judge_cell(cell, trials, finals, measure) for cell in cells.cells(study, trials, finals)]
+    looks = max(1, int(statistics.finite(facts.get(LOOKS)) or 1))
+    settle([point for cell in found for point in cell.get("front") or [cell]], looks)
     for cell in found:
         if cell.get("front"):
             cell |= _foremost(cell["front"])
+    searched = cells.searched(study, trials)
     return {
         "study": str(study.get("study") or "study"),
         "question": cells.plain(study.get("question")),
@@ -41,8 +68,9 @@ def judge(
         "objectives": objectives,
         "cells": found,
         "counts": _counts(trials),
-        "searched": cells.searched(study, trials),
-        "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "text": statistics.METHOD},
+        "searched": searched,
+        "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "looks": looks}
+        | {"text": method.text(study, searched, looks)},
         "published": published.read(study),
         "facts": cells.plain(facts),
     }
@@ -58,20 +86,35 @@ def _accuracies(finals: pd.DataFrame) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _compare(
-    cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: float, control: bool
-) -> dict[str, Any]:
+def _compare(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     """One cell without its corrected p and word, which need the other cells."""
     best: dict[str, dict[str, Any] | None] = {}
+    failed, right = {}, {}
     for arm in cells.ARMS:
-        tried = cells.rows(trials, cell, arm)
         groups = arms.candidates(cells.rows(finals, cell, arm), arm)
-        best[arm] = arms.summarise(*groups[0], tried) if groups else None
-    gain = _gain(best[SCRATCH], best[DISTILLED], step, control)
-    return {"cell": cells.plain(cell), **best, "gain": _numbers(gain), "word": ""}
+        config, own = groups[0] if groups else ({}, finals.iloc[:0])
+        good = arms.tested(own)
+        best[arm] = None if good.empty else arms.summarise(config, good, cells.rows(trials, cell, arm))
+        failed[arm], right[arm] = failures.count(own), crossed.correct(good)
+    gain = compared(best, failed, measure)
+    gain["seeds_and_images"] = crossed.interval(right[DISTILLED], right[SCRATCH], statistics.LEVEL)
+    return {"cell": cells.plain(cell), **best, "gain": cells.plain(gain), "failed": failed, "word": "", "but": ""}
 
 
-def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: float, control: bool) -> dict[str, Any]:
+def compared(
+    best: Mapping[str, Mapping[str, Any] | None], failed: Mapping[str, Any], measure: Measure
+) -> dict[str, Any]:
+    """The gain, and second looks at it: the middle pairs alone, and failed finals at what guessing reaches."""
+    gain = _gain(best, failed, measure)
+    second, counted = statistics.trimmed(gain.pairs), None
+    if any(one["failed"] for one in failed.values()) and gain.pairs:
+        scores = {arm: failures.as_chance(_scores(best[arm]), failed[arm], measure.chance) for arm in cells.ARMS}
+        counted = statistics.gain(scores[DISTILLED], scores[SCRATCH], measure.step)
+    looks = {"trimmed": asdict(second) if second else None, "with_failed": failures.numbers(counted)}
+    return _numbers(gain) | looks | {"seeds_and_images": None}
+
+
+def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     """One cell of a search with two objectives: both arms at every model of their fronts, cheapest first."""
     tested = cells.rows(finals, cell, DISTILLED)
     if tested.empty:
@@ -83,18 +126,21 @@ def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, step: f
     for model in models:
         at = cell | {names.STUDENT_MODEL: model}
         cost = statistics.finite(tested[tested[column] == model].iloc[0].get(COST))
-        point = _compare(at, trials, finals, step, control) | {"model": str(model), COST: cost}
-        points.append({key: point[key] for key in ("model", COST, *cells.ARMS, "gain", "word")})
+        point = _compare(at, trials, finals, measure) | {"model": str(model), COST: cost}
+        points.append({key: point[key] for key in ("model", COST, *ANSWER)})
     points.sort(key=lambda point: (point[COST] is None, point[COST], point["model"]))
     front.mark(points, cells.ARMS)
-    return _compare(cell, trials, finals, step, control) | {"front": points}
+    return _compare(cell, trials, finals, measure) | {"front": points}
 
 
-def _settle(found: Sequence[dict[str, Any]]) -> None:
-    """Corrects p over all comparisons of the study, and gives each its word."""
-    for one, corrected in zip(found, statistics.holm([one["gain"]["p_uncorrected"] for one in found]), strict=True):
+def settle(found: Sequence[dict[str, Any]], looks: int) -> None:
+    """Corrects p over all comparisons of the study and all looks at it, and gives each comparison its word."""
+    share = statistics.share_of(looks)
+    judged = [None if (p := failures.judged_p(one)) is None else min(1.0, p / share) for one in found]
+    for one, corrected in zip(found, statistics.holm(judged), strict=True):
         one["gain"]["p"] = corrected
-        one["word"] = statistics.word(one["gain"]["low"], one["gain"]["high"], corrected)
+        one["word"] = failures.word(one, corrected)
+        one["but"] = words.but(one)
 
 
 def _foremost(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,26 +150,29 @@ def _foremost(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return max(point[arm][VAL_ACCURACY] or 0.0 for arm in cells.ARMS if point[arm])
 
     best = max(points, key=accuracy)
-    return {key: best[key] for key in (*cells.ARMS, "gain", "word")}
+    return {key: best[key] for key in ANSWER}
 
 
-def _gain(scratch: Mapping[str, Any] | None, distilled: Mapping[str, Any] | None, step: float, control: bool) -> Gain:
-    if scratch is None and distilled is None:
+def _gain(best: Mapping[str, Mapping[str, Any] | None], failed: Mapping[str, Any], measure: Measure) -> Gain:
+    for arm in (DISTILLED, SCRATCH):
+        if best[arm] is None and (reason := failures.all_failed(failed[arm], arm)):
+            return Gain((), reason=reason)
+    if best[SCRATCH] is None and best[DISTILLED] is None:
         return Gain((), reason="no finals yet")
-    if distilled is None:
+    if best[DISTILLED] is None:
         return Gain((), reason="no finals of the distilled arm yet")
-    if scratch is None:
-        return Gain((), reason="no finals of the scratch arm yet" if control else NO_CONTROL)
-    return statistics.gain(_scores(distilled), _scores(scratch), step)
+    if best[SCRATCH] is None:
+        return Gain((), reason="no finals of the scratch arm yet" if measure.control else NO_CONTROL)
+    return statistics.gain(_scores(best[DISTILLED]), _scores(best[SCRATCH]), measure.step)
 
 
-def _scores(arm: Mapping[str, Any]) -> dict[int, float]:
-    return dict(zip(arm["seeds"], arm["values"], strict=True))
+def _scores(arm: Mapping[str, Any] | None) -> dict[int, float]:
+    return dict(zip(arm["seeds"], arm["values"], strict=True)) if arm else {}
 
 
 def _numbers(gain: Gain) -> dict[str, Any]:
     numbers = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p": None, "p_uncorrected": gain.p}
-    return numbers | {"pairs": list(gain.pairs), "reason": gain.reason}
+    return numbers | {"pairs": list(gain.pairs), "reason": gain.reason, "correlation": gain.correlation}
 
 
 def _counts(trials: pd.DataFrame) -> dict[str, int]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tune_kd.names import COST, DISTILLED, SCRATCH, TEST_ACCURACY
-from tune_kd.summary import cells, front
+from tune_kd.summary import cells, failures, front
 from tune_kd.summary.page import svg
-from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE, fallen_from, finite
+from tune_kd.summary.statistics import HELPS, HURTS, LEVEL, NO_DIFFERENCE, fallen_from, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "–"
@@ -59,26 +59,54 @@ def answer(cell: Mapping[str, Any]) -> str:
     reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % from scratch"
     between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
-    return f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_but(cell)}.{_fallen(cell)}"
+    said = f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_wider(gain)}."
+    return f"{said} {cell['but']}".strip()
 
 
-def _but(cell: Mapping[str, Any]) -> str:
-    """Why an interval beside zero did not make a word."""
-    low, high = cell["gain"]["low"], cell["gain"]["high"]
-    if cell["word"] != NO_DIFFERENCE or low <= 0 <= high:
+def _wider(gain: Mapping[str, Any]) -> str:
+    """The interval that also covers other test images."""
+    if not gain["seeds_and_images"]:
         return ""
-    return "; the interval excludes zero, but p, corrected for asking of several cells, is not below 0.05"
+    low, high = gain["seeds_and_images"]
+    return f", {points(low)} to {points(high)} over seeds and test images"
 
 
-def _fallen(cell: Mapping[str, Any]) -> str:
+def but(cell: Mapping[str, Any]) -> str:
+    """What takes from the word, or from the lack of one; empty where nothing does."""
+    said = [_without_word(cell), *(_failed(cell, arm) for arm in (DISTILLED, SCRATCH))]
+    said += [_with_failed(cell["gain"]), *(_fallen(cell[arm], arm) for arm in (DISTILLED, SCRATCH))]
+    return " ".join(filter(None, said))
+
+
+def _without_word(cell: Mapping[str, Any]) -> str:
+    """Why an interval beside zero did not make a word."""
+    gain = cell["gain"]
+    if cell["word"] != NO_DIFFERENCE or gain["low"] is None or gain["low"] <= 0 <= gain["high"]:
+        return ""
+    if gain["p"] is None or gain["p"] >= LEVEL:
+        return "The interval excludes zero, but p, corrected for asking of several cells and looks, is not below 0.05."
+    return "The interval excludes zero, but not where all finals count: no word is given."
+
+
+def _failed(cell: Mapping[str, Any], arm: str) -> str:
+    failed = cell["failed"][arm]
+    if not failed["failed"] or failed["failed"] == failed["of"]:
+        return ""
+    return f"But {failed['failed']} of {failed['of']} {arm} finals failed ({failures.reasons(failed)})."
+
+
+def _with_failed(gain: Mapping[str, Any]) -> str:
+    counted = gain["with_failed"]
+    return f"With failed finals counted as guessing, the gain is {interval(counted)}." if counted else ""
+
+
+def _fallen(arm: Mapping[str, Any] | None, name: str) -> str:
     """A final that came to nothing pulls the mean far down and the spread up: the reader should know that it is one."""
-    said = ""
-    for arm in (DISTILLED, SCRATCH):
-        rest, fallen = fallen_from(cell[arm]["values"])
-        if fallen:
-            came = f"{len(fallen)} of {len(rest) + len(fallen)} {arm} finals came to {percent(max(fallen))} % or less"
-            said += f" {came}, the others to {percent(min(rest))} % or more: this configuration is not stable."
-    return said
+    rest, fallen = fallen_from(arm["values"]) if arm else ([], [])
+    if not fallen:
+        return ""
+    came = f"But {len(fallen)} of {len(rest) + len(fallen)} {name} finals came to {percent(max(fallen))} % or less"
+    return f"{came}, the others to {percent(min(rest))} % or more: this configuration is not stable."
 
 
 def _p_clause(p: float | None) -> str:
@@ -105,9 +133,10 @@ def headline(verdict: Mapping[str, Any]) -> str:
     if not verdict["control"]:
         return "There is no answer to whether distillation helps: the study ran without a scratch arm as control."
     if len(found) == 1:
-        return {HELPS: "Yes, distillation helps.", HURTS: "No, distillation hurts."}.get(
-            found[0], "No difference was shown."
+        said = {HELPS: "Yes, distillation helps", HURTS: "No, distillation hurts"}.get(
+            found[0], "No difference was shown"
         )
+        return f"{said}{_not_always(shown[0])}."
     helps, hurts, neither = (found.count(one) for one in (HELPS, HURTS, NO_DIFFERENCE))
     if neither == len(found):
         return f"No difference was shown {at} any of {len(found)} {where}."
@@ -115,6 +144,13 @@ def headline(verdict: Mapping[str, Any]) -> str:
     said = " and ".join(part for part in parts if part)
     rest = f"; no difference was shown {at} {neither}" if neither else ""
     return f"Distillation {said} of {len(found)} {where}{rest}."
+
+
+def _not_always(cell: Mapping[str, Any]) -> str:
+    """A word in one sentence must not hide the trainings that came to nothing."""
+    gone = {arm: cell["failed"][arm]["failed"] + len(failures.fallen(cell[arm])) for arm in (DISTILLED, SCRATCH)}
+    told = [f"{count} of {cell['failed'][arm]['of']} {arm} finals" for arm, count in gone.items() if count]
+    return f", but {' and '.join(told)} came to nothing" if told else ""
 
 
 def question(verdict: Mapping[str, Any], study: Mapping[str, Any]) -> str:

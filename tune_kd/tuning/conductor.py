@@ -18,7 +18,7 @@ from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import CONFIRM_SEEDS, TrialConfig
 from tune_kd.tuning.callbacks import Audience
-from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value
+from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value, kept_value
 from tune_kd.tuning.ranking import to_confirm
 from tune_kd.tuning.rules import GoOn, Rule
 
@@ -294,7 +294,7 @@ class Conductor:
         rule = self._rules[entry.arm.number]
         epoch = rule.epochs[entry.number]
         if epoch == rule.last:
-            self._finish(entry, names.COMPLETE, value=rule.best[entry.number])
+            self._finish(entry, names.COMPLETE, value=kept_value(self._plan.study, self._ledger.record(entry)))
         elif rule.stops(entry.number):
             self._finish(entry, names.PRUNED, f"not among the best at epoch {epoch}")
 

@@ -26,14 +26,14 @@ from tune_kd.space.study import Study, grid_points, of_arm, searched_keys, sugge
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
-from tune_kd.tuning.ranking import ranked
+from tune_kd.tuning.ranking import kept, ranked
 from tune_kd.tuning.rules import Rule, rule_named
 from tune_kd.tuning.sampling import ArmStudy, Glance, sampler
 
 NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
 REASON, FACTOR = names.STOP_REASON, "share_factor"
 ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
-COSTS, EPOCHS, ROLE = "costs", "epochs", "role"
+COSTS, EPOCHS, ROLE, LOOKS = "costs", "epochs", "role", "looks"
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,10 @@ class Ledger:
             study.enqueue_trial(point)
 
     @property
+    def keep(self) -> str:
+        return self._plan.study.train.keep
+
+    @property
     def search_id(self) -> str:
         """Names this search for ever, whatever it is called."""
         return str(self._finals.user_attrs[SEARCH])
@@ -163,6 +167,15 @@ class Ledger:
 
     def note_spent(self, seconds: float) -> None:
         self._finals.set_user_attr(SPENT, seconds)
+
+    def look(self) -> int:
+        """Notes that the finals are judged as they now stand; how often they have been, each time with others."""
+        judged = sorted(entry.id for entry, trial in self.all_finals() if trial.state.is_finished())
+        known: list[list[int]] = list(self._finals.user_attrs.get(LOOKS, []))
+        if judged and judged not in known:
+            known.append(judged)
+            self._finals.set_user_attr(LOOKS, known)
+        return len(known)
 
     # Asking and telling.
 
@@ -326,7 +339,5 @@ def best_value(trial: FrozenTrial) -> float:
 
 
 def kept_value(study: Study, trial: FrozenTrial) -> float:
-    """The validation accuracy of the weights that a final was tested with."""
-    if study.train.keep == "last":
-        return trial.intermediate_values[max(trial.intermediate_values)]
-    return best_value(trial)
+    """The validation accuracy of the weights that a training keeps: what a trial is worth, and a final tested with."""
+    return kept(trial, study.train.keep)

@@ -26,11 +26,8 @@ class Tried:
 
     entry: "Entry"
     trial: FrozenTrial
+    shown: float
     confirmed: Sequence[float]
-
-    @property
-    def shown(self) -> float:
-        return max(self.trial.intermediate_values.values())
 
     @property
     def value(self) -> float:
@@ -41,11 +38,17 @@ class Tried:
         return max(self.trial.intermediate_values)
 
 
+def kept(trial: FrozenTrial, keep: str) -> float:
+    """Chosen by what will be tested: the weights of the best epoch, or of the last one."""
+    values = trial.intermediate_values
+    return values[max(values)] if keep == "last" else max(values.values())
+
+
 def ranked(ledger: "Ledger", arm: Arm, model: str | None = None) -> list[Tried]:
     """The best first: those that trained furthest, of those the ones that were confirmed, and of those by value."""
     confirmed = _confirmed(ledger, arm)
     found = [
-        Tried(entry, trial, confirmed[str(entry.config)])
+        Tried(entry, trial, kept(trial, ledger.keep), confirmed[str(entry.config)])
         for entry, trial in ledger.entries(arm)
         if trial.intermediate_values
         and trial.state != TrialState.FAIL
@@ -91,5 +94,5 @@ def _confirmed(ledger: "Ledger", arm: Arm) -> defaultdict[str, list[float]]:
         if trial.state == TrialState.FAIL:
             found[str(entry.config)].append(0.0)
         elif trial.state == TrialState.COMPLETE:
-            found[str(entry.config)].append(max(trial.intermediate_values.values()))
+            found[str(entry.config)].append(kept(trial, ledger.keep))
     return found

@@ -1,5 +1,6 @@
 """The ledger as the tables that everything after the search is computed from."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
 from tune_kd.storage.files import replace
-from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_value, best_weights, kept_value
+from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_weights, kept_value
 
 RUN_ID = "mlflow_run_id"
 
@@ -24,7 +25,7 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
     rows = [
         {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
-        | {"value": best_value(trial) if trial.intermediate_values else float("nan")}
+        | {"value": kept_value(plan.study, trial) if trial.intermediate_values else math.nan}
         | _confirmed(plan, ledger, arm, entry)
         | {names.PARAMETERS: sizes[entry.config[names.STUDENT_MODEL]]}
         | _cost(ledger, entry)
@@ -37,21 +38,23 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
 
 
 def finals_table(plan: Plan, ledger: Ledger, kept: str) -> pd.DataFrame:
-    """A row a final; one that serves as control of several cells stands in each of them. Weights lie below `kept`."""
+    """A row a final, failed ones too; one that serves as control of several cells stands in each of them. Weights lie
+    below `kept`."""
     runs = ledger.run_ids()
     rows = [
-        {"arm": entry.arm.name, **_common(entry, trial, runs)}
-        | {names.VAL_ACCURACY: kept_value(plan.study, trial)}
-        | dict(trial.user_attrs[RESULT])
-        | {names.WEIGHTS: kept + best_weights(entry.saved)}
+        {"arm": entry.arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
+        | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
+        | {names.VAL_ACCURACY: kept_value(plan.study, trial) if trial.intermediate_values else math.nan}
+        | {names.TEST_ACCURACY: math.nan, **trial.user_attrs.get(RESULT, {})}
+        | {names.WEIGHTS: kept + best_weights(entry.saved) if RESULT in trial.user_attrs else ""}
         | _cost(ledger, entry)
         | _settings(cell, entry)
         for arm in plan.arms
         for entry, trial in ledger.finals(arm)
-        if RESULT in trial.user_attrs
+        if trial.state.is_finished()
         for cell in _cells_of(plan, entry)
     ]
-    return _frame(rows, ["arm", names.TEST_ACCURACY, names.VAL_ACCURACY, names.WEIGHTS, *COMMON])
+    return _frame(rows, ["arm", "state", names.TEST_ACCURACY, names.VAL_ACCURACY, names.WEIGHTS, *COMMON])
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -78,7 +81,11 @@ def _common(entry: Entry, trial: FrozenTrial, runs: Mapping[str, str]) -> dict[s
 def _confirmed(plan: Plan, ledger: Ledger, arm: Arm, entry: Entry) -> dict[str, list[float]]:
     """What its setting reached on other seeds, where the study asks for that."""
     again = ledger.again(names.CONFIRMATION, arm) if plan.study.budget.confirmations else ()
-    values = [best_value(trial) for one, trial in again if one.config == entry.config and trial.intermediate_values]
+    values = [
+        kept_value(plan.study, trial)
+        for one, trial in again
+        if one.config == entry.config and trial.intermediate_values
+    ]
     return {"confirmed": values} if plan.study.budget.confirmations else {}
 
 

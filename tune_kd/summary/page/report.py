@@ -22,7 +22,7 @@ from tune_kd.summary.page import (
 from tune_kd.summary.page.markup import Markup, el, join
 from tune_kd.summary.page.page import grid, page, section
 from tune_kd.summary.results import Results
-from tune_kd.summary.statistics import METHOD, NO_DIFFERENCE, finite
+from tune_kd.summary.statistics import NO_DIFFERENCE, finite
 
 SECTIONS: Final = {
     "verdict": "The verdict",
@@ -135,12 +135,12 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
         else "The study ran without a scratch arm: there is no control, and no gain can be stated."
     )
     return section(
-        "verdict", SECTIONS["verdict"], control, tables.verdict_table(verdict), grid("two", charts), _method()
+        "verdict", SECTIONS["verdict"], control, tables.verdict_table(verdict), grid("two", charts), _method(verdict)
     )
 
 
-def _method() -> Markup:
-    return el("details", el("summary", "How the intervals and words come about"), el("p", METHOD))
+def _method(verdict: Mapping[str, Any]) -> Markup:
+    return el("details", el("summary", "How the intervals and words come about"), el("p", verdict["method"]["text"]))
 
 
 def _published(verdict: Mapping[str, Any]) -> Markup:

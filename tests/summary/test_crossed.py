@@ -1,0 +1,72 @@
+"""The interval over seeds and test images, against planted truths."""
+
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tune_kd import names
+from tune_kd.summary import crossed, statistics
+
+
+def bits(right):
+    packed = base64.b64encode(np.packbits(np.asarray(right, bool)).tobytes()).decode()
+    return f"{len(right)}:{packed}"
+
+
+def drawn(random, seeds, images, sd_seed, gain):
+    """Both arms on one sample of images: an image has a difficulty, a final a luck of its own."""
+    difficulty = random.normal(0, 1, images)
+    hard = random.normal(0, 0.5, images)
+    found = []
+    for shift in (gain, 0.0):
+        skill = 1 + shift + random.normal(0, sd_seed, seeds)
+        extra = hard if shift == gain else 0
+        noise = random.normal(0, 0.5, (seeds, images))
+        found.append({s: (skill[s] + extra + noise[s] > difficulty).astype(float) for s in range(seeds)})
+    return found
+
+
+def test_it_is_read_back_as_it_was_packed():
+    right = [True, False, True, True, False, False, True, False, True, True, True]
+    finals = pd.DataFrame({"seed": [3, 4], names.CORRECT: [bits(right), None]})
+    found = crossed.correct(finals)
+    assert list(found) == [3]
+    assert found[3].tolist() == [float(value) for value in right]
+    assert crossed.correct(pd.DataFrame({"seed": [1]})) == {}
+
+
+def test_its_mean_is_the_gain_and_it_is_never_narrower_than_that_over_seeds():
+    random = np.random.default_rng(0)
+    for seeds in (2, 3, 5, 10):
+        distilled, scratch = drawn(random, seeds, 300, 0.1, 0.2)
+        low, high = crossed.interval(distilled, scratch, 0.05)
+        means = [{s: float(v.mean()) for s, v in side.items()} for side in (distilled, scratch)]
+        alone = statistics.gain(*means)
+        assert (low + high) / 2 == pytest.approx(alone.mean)
+        assert low <= alone.low + 1e-12
+        assert high >= alone.high - 1e-12
+
+
+@pytest.mark.parametrize("sd_seed", [0.0, 0.05])
+def test_it_covers_other_images_as_well_which_the_one_over_seeds_does_not(sd_seed):
+    random = np.random.default_rng(1)
+    truth = np.mean([d[0].mean() - s[0].mean() for d, s in (drawn(random, 1, 200_000, 0.0, 0.3) for _ in range(3))])
+    both, alone = 0, 0
+    for _ in range(400):
+        distilled, scratch = drawn(random, 5, 300, sd_seed, 0.3)
+        low, high = crossed.interval(distilled, scratch, 0.05)
+        both += low <= truth <= high
+        means = [{s: float(v.mean()) for s, v in side.items()} for side in (distilled, scratch)]
+        gain = statistics.gain(*means)
+        alone += gain.low <= truth <= gain.high
+    assert both / 400 >= 0.93
+    assert alone < both
+
+
+def test_what_has_no_interval():
+    one = {1: np.ones(9)}
+    assert crossed.interval(one, one, 0.05) is None
+    assert crossed.interval({1: np.ones(9), 2: np.ones(9)}, {1: np.ones(9), 2: np.ones(9)}, 0.05) is None
+    assert crossed.interval({1: np.ones(9), 2: np.ones(8)}, {1: np.ones(9), 2: np.ones(9)}, 0.05) is None

@@ -1,0 +1,56 @@
+"""How the words came about, for this study: what was compared, what the figures cover, and what is held fixed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_kd.summary import cells, statistics
+
+PAIRS = (
+    "Differences are paired by seed and averaged; the 95 % interval is Student's paired t. With few pairs it is the "
+    "right one: it is exact when differences are about normal, and it allows for having estimated their spread from so "
+    "few. A bootstrap of five differences covers only 84 % where it promises 95 %. What pairing is worth is the pairs' "
+    "correlation, which stands beside each gain. The second opinion leaves the lowest and highest fifth of the pairs "
+    "out (Yuen's interval)."
+)
+WORDS = (
+    "p is the paired t test, corrected over all cells by Holm's method and for how often the results were looked at. A "
+    "cell helps or hurts only where the interval excludes zero, the corrected p is below .05, and the second opinion "
+    "points the same way. An arm that lost finals must win with these counted as guessing; one of whose finals some "
+    "collapsed, in the middle pairs alone as well. A collapse that none of the finals showed cannot be seen: five "
+    "finals without one leave room for up to 45 % (ten: 26 %)."
+)
+FIXED = (
+    "Held fixed are the teacher, the training, validation and test images, and the settings that the search chose. The "
+    "interval says what other seeds of the final trainings would change; the one over seeds and test images also what "
+    "other test images of the same kind would. Neither speaks about another search, another teacher, or other data. "
+    "Where images are augmented, all finals are shown the same views of an image, one an epoch, each final in an order "
+    "of its own: what other views would change is in neither."
+)
+SPENT = "Each look at the results spends four fifths of the 5 % that are left (Lan and DeMets): the first 4 %"
+
+
+def text(study: Mapping[str, Any], searched: Sequence[str], looks: int) -> str:
+    return " ".join([PAIRS, WORDS, _looks(looks), FIXED, _searched(study, searched)]).strip()
+
+
+def _looks(looks: int) -> str:
+    if looks < 2:
+        return f"{SPENT}, so that going on with more finals afterwards keeps false alarms within 5 %."
+    level = statistics.LEVEL * statistics.share_of(looks)
+    return f"{SPENT}; this is look number {looks}, which had {100 * level:.2g} %."
+
+
+def _searched(study: Mapping[str, Any], searched: Sequence[str]) -> str:
+    """Both arms have the same number of trials, and the distilled one more to search with them."""
+    own = [key for key in searched if key.startswith(cells.DISTILLATION)]
+    shared = len(searched) - len(own)
+    if not searched:
+        return "Nothing was searched: each arm has the settings of the study."
+    if not own:
+        return ""
+    if not shared:
+        return "Only settings of distillation were searched, so the scratch arm had nothing to search."
+    return (
+        f"The distilled arm searched {len(searched)} settings, the scratch arm {shared}, with as many trials: if "
+        "anything, that favours the scratch arm."
+    )
