@@ -44,6 +44,7 @@ def test_the_study_is_ready_to_be_planned(photos: Path, tmp_path: Path) -> None:
     assert "#   camera: 90 images of 3 classes, 30 of the rarest (cat)" in text
     study = load(file)
     assert (study.study, study.data.evaluate_on) == ("pets", ("camera",))
+    assert study.question == "Does distillation help on the images of my photos?"
     assert study.conditions["data.source"] == ("camera", "generated", "camera+generated")
     prepared = prepare(plan.make(study), lambda text: None)
     assert prepared.shape == (3, 32, 32)

@@ -94,10 +94,13 @@ def _text(file: Path, folder: Path, sources: Sequence[Source]) -> str:
     names = [source.name for source in sources]
     mixes = [*names[:3], *([f"{names[0]}+{names[1]}"] if len(names) > 1 else [])]
     small = size < 64
+    question = f"Does distillation help on the images of {folder.resolve().name}?"
     return _templates().get_template(TEMPLATE).render(
+        question=json.dumps(question, ensure_ascii=False),
         schema=f"{editor.LINE}{editor.place()}",
         root=folder, file=file, sources=sources, classes=sorted(sources[0].classes), side=side,
-        study=_name(file), root_text=json.dumps(str(folder), ensure_ascii=False), size=size,
+        study=_name(file),
+        root_text=json.dumps(str(folder), ensure_ascii=False), size=size,
         judged=f"[{json.dumps(judged.name, ensure_ascii=False)}]",
         teacher="resnet56" if small else "torchvision.resnet18",
         student="lightnn" if small else "torchvision.mobilenet_v3_small",

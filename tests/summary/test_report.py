@@ -103,6 +103,13 @@ def test_the_numbers_of_the_verdict_are_on_the_page(report):
     assert synthetic.FACTS["digests"]["test"] in report
 
 
+def test_the_time_that_was_paid_for_is_added_up(report, tmp_path):
+    folder = synthetic.write_folder(tmp_path)
+    spent = sum(pd.read_parquet(folder / name)["seconds"].sum() for name in (names.TRIALS_FILE, names.FINALS_FILE))
+    minutes, seconds = divmod(round(spent), 60)
+    assert f"All trainings together took {minutes} min {seconds:02d} s of computing" in report
+
+
 def test_the_runs_in_mlflow_are_a_command_and_an_address(tmp_path):
     folder = synthetic.write_folder(tmp_path)
     told = {"command": "mlflow ui --backend-store-uri sqlite:////x/mlflow.db", "page": "http://127.0.0.1:5000/#/a?b&c"}

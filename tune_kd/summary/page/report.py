@@ -181,7 +181,17 @@ def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame
     phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
     charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
     drawn = grid("two", [chart for chart in charts if chart])
-    return section("time", SECTIONS["time"], _saved(verdict, trials), drawn, tables.effort_table(verdict, trials))
+    told = " ".join(filter(None, (_saved(verdict, trials), _computed(trials, finals))))
+    return section("time", SECTIONS["time"], told, drawn, tables.effort_table(verdict, trials))
+
+
+def _computed(trials: pd.DataFrame, finals: pd.DataFrame) -> str:
+    """What was paid for: the time that trainings took, added up. Each had one processor, or its share of a GPU."""
+    spent = [float(table["seconds"].sum()) for table in (trials, finals) if "seconds" in table]
+    if not spent:
+        return ""
+    taken = f"{sum(spent) / 3600:.2f} hours" if sum(spent) >= 3600 else plots_time.duration(sum(spent))
+    return f"All trainings together took {taken} of computing, each on one processor or its share of a GPU."
 
 
 def _saved(verdict: Mapping[str, Any], trials: pd.DataFrame) -> str:
