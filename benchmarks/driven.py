@@ -27,7 +27,7 @@ from tune_kd.plan import Plan
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Teacher
-from tune_kd.tuning.callbacks import Audience, Everyone
+from tune_kd.tuning.callbacks import Callback, Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor
 from tune_kd.tuning.ledger import RESULT, Entry, Ledger
 
@@ -47,7 +47,7 @@ resources: {{cpu: {cpu}, gpu: 0}}
 
 @dataclass
 class Clock:
-    """An audience that notes when each training began and ended."""
+    """A callback that notes when each training began and ended."""
 
     began: dict[str, float] = field(default_factory=dict)
     done: dict[str, float] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Search:
         planned = plan.make(study)
         return cls(planned, Ledger(folder / names.LEDGER_FILE, planned), folder)
 
-    def conduct(self, material: Any, training: LegTraining, *listeners: Audience, teacher: Teacher | None) -> float:
+    def conduct(self, material: Any, training: LegTraining, *listeners: Callback, teacher: Teacher | None) -> float:
         """All of it, and its seconds; Ray must be there already, and the teacher made."""
         study = self.plan.study
         conductor = Conductor(self.plan, self.ledger, Everyone(listeners))
@@ -122,7 +122,7 @@ class Search:
         seen = Made(ray.put(teacher) if teacher else None)
         trial = partial(_trial, training=training, material=ray.put(material))
         started = time.perf_counter()
-        runner.drive(conductor, trial, shares, lambda: False, seen)
+        runner.drive(conductor, trial, shares, lambda: None, seen)
         return time.perf_counter() - started
 
 

@@ -52,7 +52,7 @@ def main() -> int:
 
 
 class Points(Clock):
-    """An audience that notes every point that MLflow should have."""
+    """A callback that notes every point that MLflow should have."""
 
     def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
         super().reported(entry, metrics)

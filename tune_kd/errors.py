@@ -20,6 +20,23 @@ class StorageError(TuneKDError):
     """Checkpoints cannot be read or written where they are kept: no fault of the training that wanted to."""
 
 
+class TakenOver(TuneKDError):
+    """Another machine has gone on with this search, so this one has let go of it."""
+
+    exit_code = 3
+
+
+class TeacherFailed(TuneKDError):
+    """There is no teacher, so there is nothing to compare."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A search that was stopped as somebody wished: everything is kept, and the message says how to go on.
+
+    No `Exception`: Tune must neither swallow it nor wait for its trials.
+    """
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """' Did you mean 'x'?' for the nearest allowed name, or nothing."""
     near = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.6)

@@ -1,8 +1,9 @@
 """What a person sees while a search runs: a live table on a terminal, else a plain line now and then."""
 
+import io
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from rich.text import Text
 
 from tune_kd import names
 from tune_kd.plan import Plan, label
+from tune_kd.said import LINE_SECONDS
 from tune_kd.tuning.ledger import Entry, Ledger
 
-LINE_SECONDS = 15.0
 MOST_ROWS = 24
+DRAW_SECONDS = 1.0
 PACE_EPOCHS = 200
 """The pace is that of so many epochs: the first ones waited for processes to start."""
 
@@ -35,21 +37,19 @@ class Standing:
             self.best = value
 
 
-class Lessons:
-    """Says how far the teacher is: five times, and where its epochs take long, after each."""
+class Output:
+    """A place below a notebook's cell that is drawn anew; rich's own needs a package of widgets."""
 
-    def __init__(self, epochs: int, say: Callable[[str], None]) -> None:
-        self._epochs = epochs
-        self._say = say
-        self._said = time.monotonic()
+    def __init__(self) -> None:
+        from IPython.display import HTML, display
 
-    def reported(self, metrics: Mapping[str, float]) -> None:
-        epoch, now = int(metrics[names.EPOCH]), time.monotonic()
-        if epoch % max(1, self._epochs // 5) == 0 or now - self._said >= LINE_SECONDS:
-            self._said = now
-            accuracy = metrics[names.VAL_ACCURACY]
-            said = f", validation accuracy {accuracy:.2%}" if accuracy == accuracy else ""
-            self._say(f"teacher: epoch {epoch} of {self._epochs}{said}")
+        self._html = HTML
+        self._shown = display(HTML(""), display_id=True)
+
+    def draw(self, what: RenderableType) -> None:
+        page = Console(record=True, file=io.StringIO(), width=100, force_jupyter=False)
+        page.print(what)
+        self._shown.update(self._html(page.export_html(inline_styles=True, code_format="<pre>{code}</pre>")))
 
 
 class View:
@@ -61,7 +61,7 @@ class View:
         self._arms = {arm.number: Standing() for arm in plan.arms}
         self._running: dict[int, tuple[Entry, int, float]] = {}
         self._started = time.monotonic()
-        self._said = self._started
+        self._said = self._drawn = self._started
         self._epochs = self._before = 0
         self._latest: deque[float] = deque(maxlen=PACE_EPOCHS)
         for arm in plan.arms:
@@ -76,16 +76,21 @@ class View:
             self._before += len(trial.intermediate_values)
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
         self._quiet = quiet
-        self._on_screen = console.is_terminal and not quiet
+        self._on_screen = console.is_terminal and not console.is_jupyter and not quiet
+        self._output: Output | None = None
 
     def __enter__(self) -> "View":
         if self._on_screen:
             self._live.start()
+        elif self._console.is_jupyter and not self._quiet:
+            self._output = Output()
         return self
 
     def __exit__(self, *failure: object) -> None:
         if self._on_screen:
             self._live.stop()
+        if self._output:
+            self._output.draw(self._draw())
 
     def started(self, entry: Entry) -> None:
         if (
@@ -131,7 +136,11 @@ class View:
         return (time.monotonic() - self._latest[0]) / len(self._latest) * (total - done)
 
     def _line(self) -> None:
-        if self._on_screen or self._quiet or time.monotonic() - self._said < LINE_SECONDS:
+        if self._output and time.monotonic() - self._drawn > DRAW_SECONDS:
+            self._drawn = time.monotonic()
+            self._output.draw(self._draw())
+        silent = self._on_screen or self._quiet or self._output
+        if silent or time.monotonic() - self._said < LINE_SECONDS:
             return
         self._said = time.monotonic()
         self._console.print(self.summary, highlight=False)

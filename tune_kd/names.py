@@ -108,6 +108,7 @@ MODEL_DIR: Final = "model"
 CHECKPOINT_DIR: Final = "checkpoints"
 TEACHER_DIR: Final = "teacher"
 STORAGE_FILE: Final = "storage"
+LOG_FILE: Final = "search.log"
 PRECISION_SUFFIX: Final = ".precision.json"
 
 CELL_PREFIX: Final = "cell."

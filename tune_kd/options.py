@@ -36,6 +36,7 @@ class Options:
     plan: bool = False
     resume: bool = False
     quiet: bool = False
+    verbose: bool = False
     list: bool = False
     notify: str | None = None
     new: Path | None = None
@@ -92,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="print what would be run and how long; run nothing")
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="everything into the log, search.log in the results, and onto the screen")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the studies that ship")
     parser.add_argument("--notify", metavar="URL",
                         help="post JSON there when the search begins, and when it ends or fails")  # fmt: skip

@@ -1,43 +1,38 @@
-"""One search from its study to its report: loads, teaches, tunes, judges, and says how it went."""
+"""One search from its study to its report: loads, teaches, tunes, judges. Prints nothing: whoever listens says it."""
 
-import shlex
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from queue import SimpleQueue
-from types import FrameType
-from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import Any, Protocol
 
 from tune_kd import names, plan, results, summary, tracking
-from tune_kd.cluster.seat import Seat
-from tune_kd.errors import TuneKDError
+from tune_kd.cluster.seat import Alone, Seat
+from tune_kd.errors import Interrupted, TakenOver, TeacherFailed, TuneKDError
 from tune_kd.execution import reach, runner
 from tune_kd.execution.agreement import Agreement
 from tune_kd.execution.exchange import Exchange
+from tune_kd.execution.resources import Shares
 from tune_kd.execution.teaching import Teaching
 from tune_kd.execution.workbench import Material
 from tune_kd.growing import Growing
-from tune_kd.live import Lessons, View
-from tune_kd.options import Options
+from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
+from tune_kd.request import Outcome, Request
 from tune_kd.space.load import dump
 from tune_kd.space.study import Study, front_models, searched_keys
-from tune_kd.storage.files import replace
+from tune_kd.stopping import Stop
+from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.taught import Taught
-from tune_kd.tracking import Outcome, SearchInfo, SearchStatus, Tracker
-from tune_kd.training import export
+from tune_kd.tracking import Delivery, SearchInfo, Tracker
+from tune_kd.training import checkpoint, export
 from tune_kd.training.costs import costs
-from tune_kd.training.precision import Agree
-from tune_kd.tuning.callbacks import Everyone, Tracked
+from tune_kd.tuning import given
+from tune_kd.tuning.callbacks import Callback, Everyone, Tracked
 from tune_kd.tuning.conductor import Conductor
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.ranking import changes
@@ -47,301 +42,288 @@ RUN_ID_SECONDS = 15.0
 HEAD_START_SECONDS = 10.0
 """Importing MLflow and opening its store takes seconds of the processors on which the first trials are to start."""
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
+
+class Watch(Callback, Protocol):
+    """A callback that also knows, in one line, where the search stands."""
+
+    @property
+    def summary(self) -> str: ...
+
+
+class Listener(Protocol):
+    """Whoever says what goes on, in whatever way."""
+
+    def begun(self, name: str, todo: Plan, folder: str) -> None: ...
+    def said(self, sentence: str) -> None: ...
+    def noted(self, sentence: str) -> None:
+        """Something that people should know, although the search goes on."""
+
+    def lesson(self, epochs: int, metrics: dict[str, float]) -> None:
+        """An epoch of the teacher's."""
+
+    def watch(self, todo: Plan, ledger: Ledger) -> AbstractContextManager[Watch]: ...
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that a search needs before its ledger is opened; nothing of it changes any more."""
+
+    plan: Plan
+    prepared: Prepared
+    storage: Storage
+    shares: Shares
+    seat: Alone
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
 
 
 class Session:
-    def __init__(self, study: Study, name: str, folder: Path, given: Options, console: Console) -> None:
-        self._plan = plan.make(study)
-        self._study = study
-        self._name = name
-        self._folder = folder
-        self._given = given
-        self._console = console
-        self._storage = chosen(given.storage, folder, name)
-        self._mirror = Mirror(self._storage, folder)
+    """`shared` says whether the Ray that it is in was there before, and may have other machines and other searches."""
+
+    def __init__(
+        self, request: Request, listener: Listener, stop: Stop, callbacks: Sequence[Callback] = (), shared: bool = False
+    ) -> None:
+        self._request = request
+        self._listener = listener
+        self._stop = stop
+        self._callbacks = callbacks
+        self._shared = shared
+        self._mirror = Mirror(chosen(request.storage, request.folder, request.name), request.folder)
         self._phases: dict[str, float] = {}
-        self._seat: Seat | None = None
-        self._interrupted = False
-        self._may_break = True
 
-    def run(self) -> int:
-        """The whole search; its exit code."""
-        started = time.time()
-        with self._ctrl_c():
-            self._say(f"[bold]{escape(self._name)}[/]  {escape(self._study.question)}")
-            self._say(
-                f"{len(self._plan.cells)} cells · {len(self._plan.arms)} arms · {self._plan.trials} trials · "
-                f"{self._plan.finals} finals → {escape(str(self._folder))}"
-            )
-            replace(self._folder / names.STUDY_FILE, dump(self._study).encode())
-            try:
-                return self._search(started)
-            except KeyboardInterrupt:
-                self._console.print(f"\n{escape(self._how_to_go_on())}")
-                return names.INTERRUPTED
-            finally:
-                if note := self._mirror.end():
-                    self._console.print(f"[yellow]note:[/] {escape(note)}")
-                if self._seat:
-                    self._seat.leave()
+    def run(self) -> Outcome:
+        """The whole search. What cannot be begun is an error; what was begun has an outcome."""
+        started, asked = time.time(), self._request
+        self._listener.begun(asked.name, plan.make(asked.study), str(asked.folder))
+        seat = Seat.taken(asked.folder, asked.name, asked.study.study, self._listener.said) if self._shared else Alone()
+        try:
+            with self._phase("start", seat):
+                ready = self._make_ready(seat)
+            outcome = self._search(ready, started)
+        except BaseException:
+            if note := self._let_go(seat):
+                self._listener.noted(note)
+            raise
+        note = self._let_go(seat)
+        return replace(outcome, notes=(*outcome.notes, note)) if note and not self._mirror.taken else outcome
 
-    def _search(self, started: float) -> int:
-        with self._phase("start"):
-            # Whatever the user may have got wrong shows here, before anything is begun under this name.
-            tracking.resolve(self._given.tracking_uri)
-            self._storage.check()
-            self._mirror.adopt(self._given.resume)
-            self._fetch_teacher()
-            prepared = self._prepare()
-            self._storage = self._mirror.mark()
-            reach.check(self._storage)
-            self._shares = runner.fitting_shares(self._study, prepared, self._say)
-            if self._seat:
-                self._seat.may_use(runner.slots_now(self._shares), live=0, more=False)
-            self._mirror.begin()
-        ledger = Ledger(self._folder / names.LEDGER_FILE, self._plan)
+    def _let_go(self, seat: Alone) -> str:
+        """Of the storage and of the cluster; what is to be said about that."""
+        note = self._mirror.end()
+        seat.leave()
+        return note
+
+    def _make_ready(self, seat: Alone) -> Ready:
+        """Whatever the user may have got wrong shows here, before anything is begun under this name."""
+        asked, storage = self._request, self._mirror.storage
+        storage.check()
+        self._mirror.adopt(asked.resume)
+        if asked.resume:
+            given.check(asked.folder / names.LEDGER_FILE, asked.objects.digests)
+        asked.objects.travelling.unpack()
+        todo = plan.make(self._with_teacher(asked.study))
+        prepared = prepare(todo, self._listener.said, asked.objects.dataset)
+        for note in prepared.notes:
+            self._listener.noted(note)
+        own = self._mirror.mark()
+        reach.check(own)
+        shares = runner.fitting_shares(todo.study, prepared, self._listener.said)
+        seat.may_use(runner.slots_now(shares), live=0, more=False)
+        write_whole(asked.folder / names.STUDY_FILE, dump(asked.study).encode())
+        self._mirror.begin()
+        return Ready(todo, prepared, own, shares, seat)
+
+    def _with_teacher(self, study: Study) -> Study:
+        """A teacher in MLflow, or one given as an object, becomes a file; the stored study says where it came from."""
+        address, folder = study.teacher.checkpoint, self._request.folder / names.TEACHER_DIR
+        if self._request.objects.teacher is not None:
+            path = folder / "given.pt"
+            checkpoint.save(path, {"state_dict": dict(self._request.objects.teacher.state_dict())})
+        elif address and address.startswith("models:/"):
+            path = tracking.download_weights(address, self._request.tracking_uri, folder)
+        else:
+            return study
+        return study.model_copy(update={"teacher": study.teacher.model_copy(update={"checkpoint": str(path)})})
+
+    def _search(self, ready: Ready, started: float) -> Outcome:
+        ledger = Ledger(self._request.folder / names.LEDGER_FILE, ready.plan)
+        ledger.note_given(self._request.objects.digests)
         if ledger.spent:
             self._phases[names.EARLIER] = ledger.spent
-        if front_models(self._study):
-            ledger.know_costs(lambda: costs(self._study, len(prepared.splits.classes), prepared.shape))
+        if front_models(ready.study):
+            classes, shape = len(ready.prepared.splits.classes), ready.prepared.shape
+            ledger.know_costs(lambda: costs(ready.study, classes, shape))
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
-        tracker = self._track(ledger, prepared, run_ids)
-        status: SearchStatus = "FAILED"
-        verdict: dict[str, Any] = {}
+        tracker = self._track(ledger, ready, run_ids)
+        over = partial(Outcome, self._request)
         try:
-            with self._phase("search"):
-                taught = self._conduct(ledger, prepared, Tracked(self._study, tracker, ledger, run_ids))
-            with self._phase("report"):
-                computed = results.decided(self._plan, self._storage, self._folder)
-                facts = results.run_facts(self._plan, prepared, computed, started, self._phases, self._repeat_command())
-                facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
-                verdict = results.write(self._folder, self._plan, ledger, prepared, self._storage, taught.facts, facts)
-                self._champion(ledger, prepared, tracker)
-            status = "FINISHED"
+            taught = self._conduct(ledger, ready, Tracked(ready.study, tracker, ledger, run_ids))
+            verdict, notes = self._report(ledger, ready, tracker, taught, started)
+            hopeless = _hopeless(ledger, ready.study, str(self._request.folder))
+            outcome = over("failed" if hopeless else "finished", hopeless, verdict, notes)
         except KeyboardInterrupt:
             ledger.note_spent(self._phases.get(names.EARLIER, 0.0) + time.time() - started)
-            status = "KILLED"
+            words = f"Stopped. Everything so far is kept. To go on:\n  {self._request.go_on}"
+            outcome = over("interrupted", Interrupted(words))
+        except TakenOver as error:
+            outcome = over("taken over", error)
+        except TeacherFailed as error:
+            outcome = over("teacher failed", error)
+        except BaseException:
+            self._tell_the_end(tracker, over("failed"))
             raise
         finally:
-            outcome = tracker.finish(
-                status=status,
-                metrics=results.headline(verdict),
-                tags=results.described(self._study, verdict),
-                artifacts=results.artifacts(self._folder),
-            )
             ledger.sync()
-        self._show(verdict, tracker, outcome)
-        return self._failures(ledger)
+        delivery = self._tell_the_end(tracker, outcome)
+        return replace(outcome, mlflow=(tracker.command, tracker.page), notes=(*outcome.notes, *delivery.notes))
+
+    def _tell_the_end(self, tracker: Tracker, outcome: Outcome) -> Delivery:
+        """To MLflow. What another machine goes on with is not ours to close."""
+        if outcome.ending == "taken over":
+            return tracker.leave()
+        killed = outcome.ending == "interrupted"
+        return tracker.finish(
+            status="FINISHED" if outcome.ending == "finished" else "KILLED" if killed else "FAILED",
+            metrics=results.headline(outcome.verdict),
+            tags=results.described(self._request.study, outcome.verdict),
+            artifacts=results.artifacts(self._request.folder),
+        )
 
     # The steps.
 
-    def _fetch_teacher(self) -> None:
-        """A teacher in MLflow becomes a file, once; the stored study keeps saying where it came from."""
-        address = self._study.teacher.checkpoint
-        if address and address.startswith("models:/"):
-            path = tracking.download_weights(address, self._given.tracking_uri, self._folder / names.TEACHER_DIR)
-            teacher = self._study.teacher.model_copy(update={"checkpoint": str(path)})
-            self._study = self._study.model_copy(update={"teacher": teacher})
-            self._plan = plan.make(self._study)
-
-    def _prepare(self) -> Prepared:
-        if self._given.address:
-            self._seat = Seat(self._folder, self._name, self._study.study, self._say)
-        prepared = prepare(self._plan, self._say)
-        for note in prepared.notes:
-            self._say(f"[yellow]note:[/] {escape(note)}")
-        return prepared
-
-    def _track(self, ledger: Ledger, prepared: Prepared, run_ids: SimpleQueue[tuple[str, str]]) -> Tracker:
-        study = self._study
+    def _track(self, ledger: Ledger, ready: Ready, run_ids: SimpleQueue[tuple[str, str]]) -> Tracker:
+        study = ready.study
         info = SearchInfo(
             id=ledger.search_id,
-            name=self._name,
+            name=self._request.name,
             params={"study": study.study, "seed": study.seed, **plan.constants_of(study)},
             tags={names.TAG_KIND: "search"},
             note=summary.description(study.question, dump(study)),
             dataset=study.data.dataset,
-            digests=prepared.splits.digests,
+            digests=ready.prepared.splits.digests,
             commit=results.git_commit(),
             settings=searched_keys(study, names.DISTILLED),
         )
         return Tracker.start(
-            uri=self._given.tracking_uri,
-            experiment=self._given.experiment,
+            uri=self._request.tracking_uri,
+            experiment=self._request.experiment,
             search=info,
-            spool=self._folder / "mlflow",
+            spool=self._request.folder / "mlflow",
             on_run_id=lambda key, run_id: run_ids.put((key, run_id)),
-            say=self._say,
+            say=self._listener.said,
             head_start=HEAD_START_SECONDS,
         )
 
-    def _teach(self, ledger: Ledger, prepared: Prepared, agree: Agree | None) -> Teaching:
+    def _teach(self, ledger: Ledger, material: Material, ready: Ready) -> Teaching:
         def made(taught: Taught) -> None:
             ledger.same_teacher(taught.teacher.digest)
-            self._say(f"teacher: test accuracy [bold]{taught.facts[names.TEST_ACCURACY]:.2%}[/]")
+            self._listener.said(f"teacher: test accuracy {taught.facts[names.TEST_ACCURACY]:.2%}")
 
-        wanted, gpu = self._study.teacher, self._shares.on_gpu
-        lessons = Lessons(wanted.epochs, self._say)
-        teaching = Teaching(self._study, prepared, self._storage, agree, gpu, lessons.reported, made)
+        study = ready.study
+        report = partial(self._listener.lesson, study.teacher.epochs)
+        gpu, objects = ready.shares.on_gpu, material.objects
+        teaching = Teaching(study, ready.prepared, ready.storage, material.agree, gpu, report, made, objects)
         if teaching.taught is None:
-            what = "loading" if wanted.checkpoint else "training"
-            self._say(f"teacher: {what} {escape(wanted.model)}, testing it on {len(prepared.splits.test):,} images")
+            what = "loading" if study.teacher.checkpoint else "training"
+            images = f"{len(ready.prepared.splits.test):,} images"
+            self._listener.said(f"teacher: {what} {study.teacher.model}, testing it on {images}")
         return teaching
 
-    def _conduct(self, ledger: Ledger, prepared: Prepared, tracked: Tracked) -> Taught:
+    def _conduct(self, ledger: Ledger, ready: Ready, tracked: Tracked) -> Taught:
         """Every trial and final. Scratch trials do not wait for the teacher."""
-        agree = None if self._storage.folder else Agreement(self._storage)
-        # A Ray that was there before may have other machines, or get them; each has a cache of its own.
-        neighbours = Exchange() if self._given.address else None
-        shared = (self._study, prepared.splits, prepared.mean, prepared.std, self._storage, agree, neighbours)
-        material = Material(*shared, prepared.students)
-        teaching = self._teach(ledger, prepared, agree)
-        tracked.catch_up(self._plan)
-        report = self._folder / names.REPORT_FILE
-        self._say(f"report: {escape(str(report))} grows while the search runs")
-        with (
-            View(self._plan, ledger, self._console, self._given.quiet) as view,
-            Growing(self._plan, ledger, report, self._name, lambda: view.summary) as growing,
-        ):
-            conductor = Conductor(self._plan, ledger, Everyone([tracked, view, growing]), teaching.ready)
-            self._may_break = False
-            may_use: Callable[[int, int, bool], int] = runner.alone
-            if self._seat:
-                self._seat.progress, may_use = lambda: view.summary, self._seat.may_use
-            try:
-                runner.conduct(
-                    conductor,
-                    material,
-                    self._shares,
-                    teaching,
-                    lambda: self._interrupted or self._mirror.taken or teaching.failed(),
-                    may_use,
-                )
-            except runner.Interrupted:
-                if teaching.error:
-                    raise teaching.error from None
-                raise
-            self._may_break = True
-        assert teaching.taught is not None  # no final is trained before
-        self._phases["teacher"] = teaching.seconds
-        for reason, times in conductor.unstored.items():
-            self._say(f"[yellow]note:[/] {times} times a checkpoint could not be stored or read: {escape(reason)}")
-        self._say(view.summary)
-        for line in changes(ledger, self._plan):
-            self._say(f"confirmed   {escape(line)}")
-        tracked.wait_for_run_ids(RUN_ID_SECONDS)
-        return teaching.taught
+        with self._phase("search", ready.seat):
+            splits, mean, std = ready.prepared.splits, ready.prepared.mean, ready.prepared.std
+            agree = None if ready.storage.folder else Agreement(ready.storage)
+            # A Ray that was there before may have other machines, or get them; each has a cache of its own.
+            neighbours = Exchange() if self._shared else None
+            shared = (ready.study, splits, mean, std, ready.storage, agree, neighbours)
+            material = Material(*shared, ready.prepared.students, self._request.objects.travelling)
+            teaching = self._teach(ledger, material, ready)
+            tracked.catch_up(ready.plan)
+            report = self._request.folder / names.REPORT_FILE
+            self._listener.said(f"report: {report} grows while the search runs")
+            with (
+                self._listener.watch(ready.plan, ledger) as view,
+                Growing(ready.plan, ledger, report, self._request.name, lambda: view.summary) as growing,
+                self._stop.gently(),
+            ):
+                everyone = Everyone([tracked, view, growing, *self._callbacks])
+                conductor = Conductor(ready.plan, ledger, everyone, teaching.ready)
+                ready.seat.progress = lambda: view.summary
+                check = self._check(teaching)
+                runner.conduct(conductor, material, ready.shares, teaching, check, ready.seat.may_use)
+            assert teaching.taught is not None  # no final is trained before
+            self._phases["teacher"] = teaching.seconds
+            for reason, times in conductor.unstored.items():
+                self._listener.noted(f"{times} times a checkpoint could not be stored or read: {reason}")
+            self._listener.said(view.summary)
+            for line in changes(ledger, ready.plan):
+                self._listener.said(f"confirmed   {line}")
+            tracked.wait_for_run_ids(RUN_ID_SECONDS)
+            return teaching.taught
 
-    def _champion(self, ledger: Ledger, prepared: Prepared, tracker: Tracker) -> None:
-        best = results.winner(self._plan, ledger, self._storage, self._folder)
+    def _check(self, teaching: Teaching) -> Callable[[], None]:
+        """Asked between any two events: why the search cannot go on, as the error that ends it."""
+
+        def may_go_on() -> None:
+            if self._stop.asked:
+                raise Interrupted
+            if self._mirror.taken:
+                raise TakenOver(self._mirror.where_it_goes_on)
+            if teaching.failed():
+                raise TeacherFailed(str(teaching.error)) from teaching.error
+
+        return may_go_on
+
+    def _report(
+        self, ledger: Ledger, ready: Ready, tracker: Tracker, taught: Taught, started: float
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Tables, verdict, report and model; and what could not be made."""
+        with self._phase("report", ready.seat):
+            folder, prepared, storage = self._request.folder, ready.prepared, ready.storage
+            computed = results.decided(ready.plan, storage, folder)
+            facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
+            facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
+            verdict = results.write(folder, ready.plan, ledger, prepared, storage, taught.facts, facts)
+            note = self._champion(ledger, ready, tracker)
+            return verdict, (note,) if note else ()
+
+    def _champion(self, ledger: Ledger, ready: Ready, tracker: Tracker) -> str:
+        """Exports and registers the winner; says why, where there is none."""
+        folder, prepared = self._request.folder, ready.prepared
+        best = results.winner(ready.plan, ledger, ready.storage, folder)
         if best is None:
             why = "no final has left its weights here" if len(prepared.splits.validation) else "nothing was validated"
-            self._say(f"[yellow]note:[/] {why}, so there is no model/ and no champion.")
-            return
-        folder = self._folder / names.MODEL_DIR
+            return f"{why}, so there is no model/ and no champion."
+        target = folder / names.MODEL_DIR
         example = results.example(prepared)
-        note = f"{self._study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
+        note = f"{ready.study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
         try:
-            module = results.export_winner(folder, self._plan, prepared, best)
+            module = results.export_winner(target, ready.plan, prepared, best)
             tracker.register_champion(
-                module, name=self._study.study, example=example, weights=folder / export.WEIGHTS, note=note
+                module, name=ready.study.study, example=example, weights=target / export.WEIGHTS, note=note
             )
         except TuneKDError as error:
             # A student that torch cannot export is still a result: its weights lie among the checkpoints.
-            self._console.print(
-                f"[yellow]note:[/] {escape(str(error))}. Its weights are in {escape(str(best.weights))}."
-            )
-
-    # What is said.
-
-    def _show(self, verdict: Mapping[str, Any], tracker: Tracker, outcome: Outcome) -> None:
-        self._table(*summary.terminal_table(verdict))
-        if published := summary.published_table(verdict):
-            self._console.print("beside the published figures:")
-            self._table(*published)
-            for note in summary.published_notes(verdict):
-                self._console.print(f"  {escape(note)}", soft_wrap=False)
-        for sentence in summary.sentences(verdict):
-            self._console.print(f"• {escape(sentence)}", soft_wrap=False)
-        self._console.print()
-        self._console.print(f"report      {escape(str(self._folder / names.REPORT_FILE))}")
-        if front_models(self._study):
-            finals = self._folder / names.FINALS_FILE
-            self._console.print(f"weights     of the front's models: column `{names.WEIGHTS}` of {escape(str(finals))}")
-        for number, line in enumerate(filter(None, (tracker.command, tracker.page))):
-            self._console.print(f"{'then' if number else 'MLflow':<12}{escape(line)}")
-        self._console.print(f"run again   {escape(self._repeat_command())}")
-        if outcome.refused:
-            self._console.print(f"[yellow]note:[/] MLflow refused {outcome.refused} records: {escape(outcome.reason)}")
-        if outcome.waiting:
-            self._console.print(
-                f"[yellow]note:[/] MLflow has not taken {outcome.waiting} records ({escape(outcome.reason)}). "
-                f"They wait on disk; this delivers them: {escape(outcome.command)}"
-            )
-
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(*map(escape, columns), header_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False)
-        for row in rows:
-            table.add_row(*map(escape, row))
-        self._console.print(table)
-
-    def _failures(self, ledger: Ledger) -> int:
-        """An arm of which nothing could be trained is a failure of the search, and its reasons are counted."""
-        reasons = ledger.hopeless()
-        if not reasons:
-            return 0
-        lines = "\n".join(f"  {arm}: {count} × {reason}" for (arm, reason), count in reasons.items())
-        raise TuneKDError(f"every trial of an arm failed:\n{lines}\nThe results so far are in {self._folder}.")
-
-    def _say(self, text: str) -> None:
-        if not self._given.quiet:
-            self._console.print(text)
-
-    def _how_to_go_on(self) -> str:
-        if not (self._folder / names.LEDGER_FILE).exists():
-            return f"Stopped before anything was begun. To begin again:\n  {self._repeat_command()}"
-        command = self._command("--out", str(self._folder), "--resume")
-        return f"Stopped. Everything so far is kept. To go on:\n  {command}"
-
-    def _repeat_command(self) -> str:
-        given = self._given.storage
-        storage = ("--storage", Storage.at(given).uri) if given and not Storage.at(given).secret else ()
-        return self._command(str(self._folder / names.STUDY_FILE), *storage)
-
-    def _command(self, *words: str) -> str:
-        """A command that finds the same MLflow store and the same Ray from any folder; passwords are not shown."""
-        address = tracking.resolve(self._given.tracking_uri)
-        if address.shown == address.uri:
-            words += ("--tracking-uri", address.uri)
-        for flag in ("experiment", "address"):
-            if value := getattr(self._given, flag):
-                words += (f"--{flag}", value)
-        return shlex.join(["python", "-m", "tune_kd.search", *words])
+            return f"{error}. Its weights are in {best.weights}."
+        return ""
 
     @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
+    def _phase(self, name: str, seat: Alone) -> Iterator[None]:
         started = time.perf_counter()
-        if self._seat:
-            self._seat.tell(name)
+        seat.tell(name)
         try:
             yield
         finally:
             self._phases[name] = time.perf_counter() - started
 
-    @contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
-        """Once: stop at the next event, with nothing half written. Twice: stop at once. A polite `kill` is the same."""
-        before = {number: signal.getsignal(number) for number in STOPS}
-        for number in STOPS:
-            signal.signal(number, self._stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._may_break or self._interrupted:
-            raise KeyboardInterrupt
-        self._interrupted = True
+def _hopeless(ledger: Ledger, study: Study, folder: str) -> TuneKDError | None:
+    """An arm of which nothing could be trained is a failure of the search, and its reasons are counted."""
+    reasons = ledger.hopeless()
+    if not reasons:
+        return None
+    lines = "\n".join(f"  {arm}: {count} × {reason}" for (arm, reason), count in reasons.items())
+    return TuneKDError(f"every trial of an arm failed:\n{lines}\nThe results so far are in {folder}.")

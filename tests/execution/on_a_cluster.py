@@ -37,7 +37,7 @@ class Scene:
         self.shares = Shares(1, {student: {"": gpu} for student, gpu in gpus.items()})
 
     def run(self, train: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        runner.drive(self.play.conductor, train, self.shares, lambda: False)
+        runner.drive(self.play.conductor, train, self.shares, lambda: None)
 
     def marks(self) -> list[dict[str, Any]]:
         return [json.loads(line) for path in self.folder.glob("*.marks") for line in path.read_text().splitlines()]

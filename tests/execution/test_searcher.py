@@ -30,7 +30,7 @@ class Bench:
             Floor(lambda: self.nodes, clock=lambda: self.now),
             lambda live, more: slots(self.nodes, shares.smallest),
             lambda count: self.wishes.append(count()),
-            lambda: False,
+            lambda: None,
             lambda: None,
         )
         self.live: dict[str, Any] = {}

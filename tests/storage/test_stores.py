@@ -319,8 +319,7 @@ def test_killed_and_resumed_on_another_machine_with_the_storage_alone(
     """Whose verdict is that of a search that was neither killed nor kept anywhere else."""
     # Long enough to be killed before its end: the storage is a second behind.
     long = STUDY.replace("epochs: 4, first_rung: 1", "epochs: 24, first_rung: 6")
-    # Which precision is faster is measured, and two searches may find another one.
-    (tmp_path / "tiny.yaml").write_text(f"{long}\nprecision: fp32\n")
+    (tmp_path / "tiny.yaml").write_text(long)
     plain = run(tmp_path, ray_address, "tiny.yaml", "--name", "plain")
     begin = command(ray_address, "tiny.yaml", "--name", "broken", "--storage", server.address)
     process = subprocess.Popen(

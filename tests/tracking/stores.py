@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from tune_kd.tracking import Outcome, Tracker
+from tune_kd.tracking import Delivery, Tracker
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def run_python(code: str, folder: Path, *arguments: str) -> subprocess.Completed
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def finish(tracker: Tracker, status: str = "FINISHED", seconds: float = 60, **more: object) -> Outcome:
+def finish(tracker: Tracker, status: str = "FINISHED", seconds: float = 60, **more: object) -> Delivery:
     arguments = {"metrics": {}, "tags": {}, "artifacts": [], **more}
     return tracker.finish(status=status, seconds=seconds, **arguments)  # type: ignore[arg-type]
 

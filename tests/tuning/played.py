@@ -35,7 +35,7 @@ MODELS: Mapping[str, tuple[float, float]] = {
 
 
 class Heard:
-    """An audience that remembers."""
+    """A callback that remembers."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, Any]] = []

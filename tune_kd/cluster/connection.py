@@ -17,8 +17,15 @@ HEAVY = "torch"
 
 
 @contextmanager
-def connected(address: str | None, meanwhile: str | None = None) -> Iterator[None]:
-    """In Ray at `address`, or in one of its own; a module may be imported meanwhile."""
+def connected(address: str | None, meanwhile: str | None = None) -> Iterator[bool]:
+    """In Ray at `address`, in the one that this process is in already, or in one of its own.
+
+    Says whether it was there before. A module may be imported meanwhile.
+    """
+    if ray.is_initialized():
+        _check_same(address)
+        yield True
+        return
     beside = ThreadPoolExecutor(1)
     try:
         if meanwhile:
@@ -28,9 +35,18 @@ def connected(address: str | None, meanwhile: str | None = None) -> Iterator[Non
         # Whoever is interrupted, or has given a wrong address, hears of it without waiting for the import.
         beside.shutdown(wait=False)
     try:
-        yield
+        yield address is not None
     finally:
         ray.shutdown()
+
+
+def _check_same(address: str | None) -> None:
+    own = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", own):
+        raise InputError(
+            f"address {address}: this process is connected to the Ray at {own} already. Leave the address out to "
+            "search there, or call ray.shutdown() first."
+        )
 
 
 def _connect(address: str | None) -> None:

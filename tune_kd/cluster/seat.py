@@ -15,12 +15,27 @@ import ray
 
 from tune_kd.cluster.address import USER
 from tune_kd.cluster.board import Notice, Place, board
+from tune_kd.log import reason
 
 BEAT_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
 
 
-class Seat:
+class Alone:
+    """The seat of a search that shares its Ray with no other: all there is, is for it."""
+
+    progress: Callable[[], str] = str
+
+    def tell(self, phase: str) -> None: ...
+
+    def may_use(self, slots: int, live: int, more: bool) -> int:
+        """How many of `slots` the search may have now, with `live` of them taken and more wanted or not."""
+        return slots
+
+    def leave(self) -> None: ...
+
+
+class Seat(Alone):
     """Talks in a thread of its own, so that a slow board holds nothing up. A board that is gone limits nobody.
 
     A seat belongs to a results folder: a search that goes on after a kill takes its own again.
@@ -30,7 +45,6 @@ class Seat:
         owner = os.environ.get(USER) or getpass.getuser()
         self._notice = Notice(f"{socket.gethostname()}:{folder}", name, owner, study)
         self._say = say
-        self.progress: Callable[[], str] = str
         self._began = time.monotonic()
         self._place: Place | None = None
         self._hungry = False
@@ -40,7 +54,11 @@ class Seat:
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._talk, name="seat", daemon=True)
 
-        self._thread.start()
+    @classmethod
+    def taken(cls, folder: Path, name: str, study: str, say: Callable[[str], None]) -> "Seat":
+        seat = cls(folder, name, study, say)
+        seat._thread.start()
+        return seat
 
     def leave(self) -> None:
         self._over.set()
@@ -52,7 +70,6 @@ class Seat:
             self._notice = replace(self._notice, phase=phase)
 
     def may_use(self, slots: int, live: int, more: bool) -> int:
-        """How many of `slots` the search may have now, with `live` of them taken and more wanted or not."""
         with self._lock:
             self._most = max(self._most, live)
             self._hungry = self._hungry or more
@@ -73,7 +90,7 @@ class Seat:
                     self._heard(place)
             except Exception as error:
                 # Whatever it is, the search is worth more than the order of turns.
-                logging.getLogger(__name__).debug("no board: %s", error)
+                logging.getLogger(__name__).warning("no order of turns: %s", reason(error))
                 found = None
             self._news.wait(BEAT_SECONDS)
             self._news.clear()
@@ -81,7 +98,7 @@ class Seat:
             if found is not None:
                 ray.get(found.leave.remote(self._notice.id), timeout=ANSWER_SECONDS)
         except Exception as error:
-            logging.getLogger(__name__).debug("no board: %s", error)
+            logging.getLogger(__name__).warning("no order of turns: %s", reason(error))
 
     def _age(self) -> float:
         return time.monotonic() - self._began

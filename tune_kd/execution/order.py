@@ -6,6 +6,9 @@ from typing import Any
 
 from tune_kd.execution.resources import Share
 
+NOTES = "notes"
+"""What a worker has to say for the log, at the end of a leg."""
+
 
 @dataclass(frozen=True)
 class Order:

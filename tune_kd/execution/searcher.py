@@ -1,29 +1,24 @@
 """Ray Tune's side of the conductor: a search algorithm that hands each leg to Tune as one of its trials."""
 
-import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from ray import tune
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.registry import get_trainable_cls
 from ray.tune.search import SearchAlgorithm
 
-from tune_kd import names
-from tune_kd.execution.order import Order
+from tune_kd import log, names
+from tune_kd.execution.inside_tune import LegTrial
+from tune_kd.execution.order import NOTES, Order
 from tune_kd.execution.resources import Node, Share, Shares, room
 from tune_kd.tuning.conductor import OUTCOME, Conductor, Leg
 
 PATIENCE_SECONDS = 15.0
 """Ray may have put small trainings so that a large one fits on no card, though there is room in all. It is not
 overtaken by smaller ones for ever: after so long they let it in."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """The user wants the search to end now. No `Exception`: Tune must neither swallow it nor wait for its trials."""
 
 
 class Broken(BaseException):
@@ -79,55 +74,11 @@ class Floor:
         self._waiting.pop(key, None)
 
 
-class LegTrial(Trial):
-    """Knows what it runs. A plain one asks Ray's store for that and unpickles it, several times a trial."""
-
-    def __init__(self, trainable: type, experiment: Experiment, key: str, order: Order) -> None:
-        self._trainable = trainable
-        super().__init__(
-            experiment.spec["run"],
-            config={"order": order},
-            trial_id=key,
-            storage=experiment.spec["storage"],
-            checkpoint_config=experiment.spec["checkpoint_config"],
-            # Tune gives a process only to trials that ask for the same as the one it was made for.
-            placement_group_factory=_request(order.share),
-            trial_dirname_creator=_one_folder,
-            stub=True,
-            _setup_default_resource=False,
-        )
-
-    def get_trainable_cls(self) -> type:
-        return self._trainable
-
-    def set_ray_actor(self, ray_actor: Any) -> None:
-        """Without a call to the process to ask where it is, which nobody wants to know."""
-        self.temporary_state.ray_actor = ray_actor
-
-    def update_last_result(self, result: dict[str, Any]) -> None:
-        """Without statistics of each number ever told: Tune keeps its trials until the search ends."""
-        self.run_metadata.last_result = result
-
-    def forget(self) -> None:
-        """It is over, and the ledger has what became of it."""
-        self.config = {}
-        self.run_metadata.last_result = {}
-
-
-@functools.cache
-def _request(share: Share) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([share.bundle()])
-
-
-def _one_folder(trial: Trial) -> str:
-    """Tune wants a folder for each trial; ours write nothing there, so one serves all."""
-    return "trial"
-
-
 class LegSearcher(SearchAlgorithm):
     """Holds nothing but which of Tune's trials is which leg, and a leg for which there is no room yet.
 
-    `slots` answers how many legs may be under way, from how many are and whether there may be more to hand out.
+    `check` raises whatever ends the search. `slots` answers how many legs may be under way, from how many are and
+    whether there may be more to hand out.
     """
 
     def __init__(
@@ -137,10 +88,10 @@ class LegSearcher(SearchAlgorithm):
         floor: Floor,
         slots: Callable[[int, bool], int],
         wish: Callable[[Callable[[], int]], None],
-        interrupted: Callable[[], bool],
+        check: Callable[[], None],
         teacher: Callable[[], Any],
     ) -> None:
-        self._interrupted = interrupted
+        self._check = check
         self._conductor = conductor
         self._shares = shares
         self._floor = floor
@@ -163,9 +114,8 @@ class LegSearcher(SearchAlgorithm):
 
     def suggest(self, trial_id: str) -> Order | None:
         # Tune asks between any two events, so this is where a search can be left with nothing half written.
-        if self._interrupted():
-            raise Interrupted
         with _not_the_trials():
+            self._check()
             self._wish(lambda: self._conductor.could_run)
             leg = self._in_hand or self._next()
         if leg == "done":
@@ -217,6 +167,7 @@ class LegSearcher(SearchAlgorithm):
                 self._conductor.reported(self._legs[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        log.told((result or {}).get(NOTES, ""))
         if error or result is None or OUTCOME not in result:
             self.died(trial_id)
         else:

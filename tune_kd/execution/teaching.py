@@ -14,6 +14,7 @@ from tune_kd import names
 from tune_kd.errors import StorageError, TuneKDError
 from tune_kd.execution.resources import Share
 from tune_kd.execution.workbench import pick_device
+from tune_kd.objects import Travelling
 from tune_kd.preparation import Prepared
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
@@ -43,8 +44,10 @@ class Maker:
         loaded: teacher.Teacher | None,
         storage: Storage,
         agree: Agree | None,
+        objects: Travelling,
         threads: int,
     ) -> Taught:
+        objects.unpack()
         splits = prepared.splits
         device = pick_device(study)
         torch.set_num_threads(threads)
@@ -80,6 +83,7 @@ class Teaching:
         gpu: bool,
         report: Callable[[dict[str, float]], None],
         made: Callable[[Taught], None],
+        objects: Travelling,
     ) -> None:
         self._storage = storage
         self._gpu = gpu
@@ -99,7 +103,7 @@ class Teaching:
         loaded = (
             teacher.load(study, Path(file), _images(prepared), prepared.splits.classes) if file is not None else None
         )
-        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree)
+        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree, objects)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.
         self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)

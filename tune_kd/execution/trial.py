@@ -13,12 +13,12 @@ from typing import Any
 import ray
 from torch import Tensor, nn
 
-from tune_kd import names
+from tune_kd import log, names
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Program, Views
 from tune_kd.errors import StorageError
 from tune_kd.execution import memory
-from tune_kd.execution.order import Order
+from tune_kd.execution.order import NOTES, Order
 from tune_kd.execution.workbench import Workbench, guided_by, teacher_on_test, workbench
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making as teacher
@@ -36,7 +36,12 @@ REST_SECONDS = 10.0
 
 def run(config: Mapping[str, Any], material: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
     """One leg. Whatever goes wrong in the training comes back as words; only a dying process is Ray's to notice."""
-    order: Order = config["order"]
+    log.keep()
+    found = _ended(config["order"], material, report)
+    return found | {NOTES: notes} if (notes := log.taken()) else found
+
+
+def _ended(order: Order, material: ray.ObjectRef[Any], report: Report) -> dict[str, Any]:
     try:
         return _leg(order, material, report)
     except Diverged as error:

@@ -13,10 +13,11 @@ from tune_kd.data.splits import Splits
 from tune_kd.data.views import Views
 from tune_kd.execution.resources import memory_fraction
 from tune_kd.models.network import Start, normalisation
+from tune_kd.objects import NOTHING_TO_CARRY, Travelling
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.making import Guide, Neighbours, Teacher, settle_precision
-from tune_kd.training.allocator import keep_memory
+from tune_kd.training import process
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
 from tune_kd.training.train import predict
@@ -37,6 +38,7 @@ class Material:
     """How machines come by logits that another one has computed."""
     students: Mapping[str, Start] = field(default_factory=dict)
     """What students begin with, by model."""
+    objects: Travelling = NOTHING_TO_CARRY
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Workbench:
 def workbench(material: ray.ObjectRef[Any], gpu: float) -> Workbench:
     """`gpu` is the share that this process was given."""
     own: Material = ray.get(material)
+    own.objects.unpack()
     splits = own.splits
     images = Images(as_tensor(splits.images), as_tensor(splits.labels), own.mean, own.std, len(splits.classes))
     return Workbench(own, images.to(pick_device(own.study, gpu)))
@@ -87,7 +90,7 @@ def guided_by(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[A
 
 def pick_device(study: Study, gpu: float = 1) -> torch.device:
     """What this trial was given: a share of a GPU, else Apple's GPU unless the study refuses it, else the CPU."""
-    keep_memory()
+    process.keep_memory()
     # One, whatever Ray reserves: two trials with one thread each train almost twice as many images as one with two.
     torch.set_num_threads(1)
     if ray.get_gpu_ids() and torch.cuda.is_available():

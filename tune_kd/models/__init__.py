@@ -1,5 +1,5 @@
 """Teachers and students, by name."""
 
-from tune_kd.models.registry import build, check, names
+from tune_kd.models.registry import build, check, give, names
 
-__all__ = ["build", "check", "names"]
+__all__ = ["build", "check", "give", "names"]

@@ -19,6 +19,7 @@ KINDS: Final[Mapping[str, str]] = {
     "table": "tune_kd.data.tables",
     "hf": "tune_kd.data.hugging_face",
     "torchvision.NAME": "tune_kd.data.torchvision_sets",
+    "objects": "tune_kd.data.objects",
 }
 
 DEFAULT: Final = "digits"

@@ -1,7 +1,9 @@
 """The result folder: one search holds it at a time, and a search that is already there is never overwritten."""
 
+import contextlib
 import fcntl
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +13,15 @@ from tune_kd.errors import InputError
 from tune_kd.storage.stores import MARK
 
 LOCK_FILE = ".lock"
-OWN = {LOCK_FILE, names.STUDY_FILE, names.TEACHER_DIR, names.STORAGE_FILE, MARK}
+OWN = {LOCK_FILE, names.STUDY_FILE, names.TEACHER_DIR, names.STORAGE_FILE, names.LOG_FILE, MARK}
 
 
 @contextmanager
 def held(folder: Path, resume: bool) -> Iterator[None]:
-    """Takes the folder for this process. The lock is the system's, so a process that dies lets go of it."""
+    """Takes the folder for this process. The lock is the system's, so a process that dies lets go of it.
+
+    A search that ends before it has begun leaves nothing.
+    """
     where = shlex.quote(str(folder))
     try:
         begun = (folder / names.LEDGER_FILE).exists()
@@ -33,6 +38,7 @@ def held(folder: Path, resume: bool) -> Iterator[None]:
         )
     if not begun and foreign:
         raise InputError(f"{folder} is not empty and holds no search. Give a new --name or --out.")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK_FILE).open("w")
@@ -45,7 +51,20 @@ def held(folder: Path, resume: bool) -> Iterator[None]:
             raise InputError(
                 f"another search is running in {folder}. Wait for it, or give another --name or --out."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if not begun and not (folder / names.LEDGER_FILE).exists():
+                _clear(folder, made)
+
+
+def _clear(folder: Path, made: list[Path]) -> None:
+    """What was written before the search was refused, and the folders that were made for it."""
+    for path in [folder / name for name in OWN]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody has put something else there meanwhile
+        for path in made:
+            path.rmdir()
 
 
 def _unusable(folder: Path, error: OSError) -> InputError:

@@ -3,6 +3,7 @@
 The search itself reads and writes its own folder only, the ledger above all: one file, one writer.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tune_kd import names
 from tune_kd.errors import InputError, StorageError, TuneKDError
+from tune_kd.log import reason
 from tune_kd.storage.files import replace
 from tune_kd.storage.folder import LOCK_FILE
 from tune_kd.storage.stores import MARK, Storage
@@ -86,6 +88,14 @@ class Mirror:
         self.taken = False
         """Another machine goes on with this search: this one must stop."""
 
+    @property
+    def storage(self) -> Storage:
+        return self._storage
+
+    @property
+    def where_it_goes_on(self) -> str:
+        return f"another machine has gone on with this search in {self._storage.shown}: go on there."
+
     def adopt(self, resume: bool) -> None:
         """Before anything is opened or changed: takes over what is newer there, and refuses what does not fit."""
         if self._own:
@@ -130,7 +140,7 @@ class Mirror:
                 self._thread.join()
                 self._look()
                 if self.taken:
-                    return f"another machine has gone on with this search in {self._storage.shown}: go on there."
+                    return self.where_it_goes_on
                 for path in self._results():
                     self._storage.write(path.relative_to(self._folder).as_posix(), path.read_bytes())
                 self._copy()
@@ -147,8 +157,8 @@ class Mirror:
             try:
                 self._look()
                 self._copy()
-            except (StorageError, OSError):
-                pass  # it is tried again, and what is missing at the end is said then
+            except (StorageError, OSError) as error:  # it is tried again, and what is missing at the end is said then
+                logging.getLogger(__name__).warning("the ledger could not be copied: %s", reason(error))
             pause = max(SECONDS, (time.monotonic() - started) / SHARE_OF_TIME)
 
     def _look(self) -> None:

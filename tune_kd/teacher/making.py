@@ -2,8 +2,8 @@
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tune_kd import names
 from tune_kd.data.views import Views
 from tune_kd.errors import InputError
+from tune_kd.log import reason
 from tune_kd.models import build, registry, weight_files
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.models.network import Inputs, Start, head_of
@@ -275,8 +276,10 @@ class Guide:
             cache.write(images[unknown], views[unknown], fresh)
             logits[unknown] = fresh
             if self._neighbours is not None:
-                with suppress(Exception):
+                try:
                     self._neighbours.offer(cache.name, (images[unknown], views[unknown], fresh))
+                except Exception as error:
+                    _given_up("they could not be offered", error)
         return logits
 
     def online(self) -> Online:
@@ -286,9 +289,11 @@ class Guide:
 
     def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
         # Whatever goes wrong between machines fails no training: the teacher is here as well.
-        with suppress(Exception):
+        try:
             for block in neighbours.ask(cache.name):
                 cache.write(*block)
+        except Exception as error:
+            _given_up("those of other machines were not taken", error)
 
     @torch.no_grad()
     def run(self, pictures: Tensor) -> Tensor:
@@ -303,6 +308,10 @@ class Guide:
             with precision.autocast(self._device, self._used):
                 found.append(self._model(ready.contiguous(memory_format=layout_of(self._model))).half())
         return torch.cat(found)[: len(pictures)]
+
+
+def _given_up(what: str, error: Exception) -> None:
+    logging.getLogger(__name__).warning("the teacher's logits: %s: %s", what, reason(error))
 
 
 class Resident:

@@ -4,6 +4,6 @@ from tune_kd.tracking.address import resolve
 from tune_kd.tracking.runs import PARENT
 from tune_kd.tracking.tracker import TAG_NOTE, SearchInfo, SearchStatus, Tracker
 from tune_kd.tracking.weights import download_weights
-from tune_kd.tracking.writer import Outcome
+from tune_kd.tracking.writer import Delivery
 
-__all__ = ["PARENT", "TAG_NOTE", "Outcome", "SearchInfo", "SearchStatus", "Tracker", "download_weights", "resolve"]
+__all__ = ["PARENT", "TAG_NOTE", "Delivery", "SearchInfo", "SearchStatus", "Tracker", "download_weights", "resolve"]

@@ -8,10 +8,10 @@ from tune_kd.errors import InputError, TuneKDError
 from tune_kd.tracking.address import resolve
 from tune_kd.tracking.runs import Runs
 from tune_kd.tracking.spool import FOLDER, Spool, load
-from tune_kd.tracking.writer import Outcome, Writer
+from tune_kd.tracking.writer import Delivery, Writer
 
 
-def deliver(folder: Path, uri: str | None, seconds: float) -> Outcome:
+def deliver(folder: Path, uri: str | None, seconds: float) -> Delivery:
     """Tell the store all that it has not been told yet. Without `uri`, the store that the search was told to use."""
     folder = folder.absolute()
     folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder

@@ -4,11 +4,9 @@ The file is the queue, so waiting points take no memory however long a server is
 that lost its data, or another store, can be told the whole search again.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from tune_kd.errors import InputError, TuneKDError
+from tune_kd.storage.files import replacing
+from tune_kd.storage.journal import Journal
 
 FOLDER: Final = "mlflow"
 EVENTS_FILE: Final = "events.jsonl"
@@ -74,23 +74,19 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._lock = threading.Lock()
-        self._file = os.open(folder / EVENTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = Journal(folder / EVENTS_FILE)
         self._lock_folder()
-        self._size = self._cut_torn_line()
+        self._file.drop_torn_line()
 
     def add(self, event: Event) -> None:
         """Append one event: whole, or not at all."""
         line = event.line()
         with self._lock:
             try:
-                if os.write(self._file, line) != len(line):
-                    raise OSError("the disk is full")
+                self._file.append(line)
             except OSError as error:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._file, self._size)
                 file = self.folder / EVENTS_FILE
                 raise TuneKDError(f"Cannot write {file}: {error}. Make room, then resume.") from error
-            self._size += len(line)
 
     def lines(self, offset: int = 0) -> Iterator[tuple[bytes, int]]:
         """Every whole line from the offset on, and the offset behind it."""
@@ -108,28 +104,20 @@ class Spool:
                 yield event
 
     def save(self, state: State) -> None:
-        """Replaced in one step, so that a kill leaves the old one or the new one."""
-        temporary = self.folder / f"{STATE_FILE}.new"
-        temporary.write_text(json.dumps(asdict(state), indent=1))
-        temporary.replace(self.folder / STATE_FILE)
+        with replacing(self.folder / STATE_FILE, sync=False) as file:
+            file.write(json.dumps(asdict(state), indent=1).encode())
 
     def close(self) -> None:
         """Another process may go on with this folder."""
-        os.close(self._file)
+        self._file.close()
 
     def _lock_folder(self) -> None:
         """Two processes that deliver at once would make every run twice. A dead process holds no such lock."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._file)
+            self._file.close()
             raise InputError(f"{self.folder} is in use by a search that runs. Wait for its end, or stop it.") from error
-
-    def _cut_torn_line(self) -> int:
-        """A line without its end was being written when the machine or the disk gave up. Returns the size left."""
-        whole = max((offset for _, offset in self.lines()), default=0)
-        os.ftruncate(self._file, whole)
-        return whole
 
 
 def destination(uri: str, experiment: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tune_kd.errors import TuneKDError
+from tune_kd.storage import files
 from tune_kd.tracking.address import ENVIRONMENT, SQLITE, Address
 
 if TYPE_CHECKING:
@@ -42,18 +43,9 @@ def _create(file: Path) -> None:
     try:
         made = SqlAlchemyStore(f"{SQLITE}{temporary}", str(file.parent / "mlartifacts"))  # type: ignore[no-untyped-call]
         made.engine.dispose()
-        _appear(temporary, file)
+        files.appear(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _appear(temporary: Path, file: Path) -> None:
-    """Whoever links first wins. File systems without links get a rename, which is as whole but may replace."""
-    try:
-        os.link(temporary, file)
-    except OSError:
-        if not file.exists():
-            temporary.replace(file)
 
 
 def experiment_id(client: "MlflowClient", name: str, address: Address) -> str:

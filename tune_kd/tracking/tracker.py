@@ -16,7 +16,7 @@ from tune_kd.tracking import champion, view
 from tune_kd.tracking.address import redact, resolve
 from tune_kd.tracking.runs import PARENT, RUNNING, Runs
 from tune_kd.tracking.spool import Event, Spool, State, load
-from tune_kd.tracking.writer import Outcome, Writer
+from tune_kd.tracking.writer import Delivery, Writer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,7 +190,7 @@ class Tracker:
         tags: Mapping[str, str],
         artifacts: Sequence[Path],
         seconds: float = 15.0,
-    ) -> Outcome:
+    ) -> Delivery:
         """Close the search's runs, a trial that was still going as KILLED, and wait so long for the store.
 
         A folder among the artifacts keeps its name. What cannot be delivered stays on disk (`python -m
@@ -205,9 +205,13 @@ class Tracker:
             self._tell(Event(PARENT, now, step=step + 1, metrics=values))
         files = [os.path.relpath(path, self._spool.folder) for path in artifacts]
         self._tell(Event(PARENT, now, status=status, tags=_tags(tags), files=files))
-        outcome = self._writer.close(seconds)
+        return self.leave(seconds)
+
+    def leave(self, seconds: float = 15.0) -> Delivery:
+        """Without a word on how the search ended, as it has not: another machine goes on with its runs."""
+        delivery = self._writer.close(seconds)
         self._spool.close()
-        return outcome
+        return delivery
 
     def _begin(self) -> None:
         """The parent run; for a search that goes on, the same one is RUNNING again."""

@@ -20,13 +20,25 @@ LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Delivery:
     """Records that still wait on disk, the command that delivers them, and things that the store will never take."""
 
     waiting: int
     refused: int
     reason: str
     command: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of it."""
+        refused = f"MLflow refused {self.refused} records: {self.reason}" if self.refused else ""
+        waiting = (
+            f"MLflow has not taken {self.waiting} records ({self.reason}). They wait on disk; this delivers them: "
+            f"{self.command}"
+            if self.waiting
+            else ""
+        )
+        return tuple(note for note in (refused, waiting) if note)
 
 
 class Writer:
@@ -61,7 +73,7 @@ class Writer:
     def notify(self) -> None:
         self._news.set()
 
-    def close(self, seconds: float) -> Outcome:
+    def close(self, seconds: float) -> Delivery:
         """Deliver what is left for at most so long; the rest stays on disk."""
         self._closing.set()
         self._news.set()
@@ -70,7 +82,7 @@ class Writer:
         waiting = sum(1 for _ in self._spool.lines(self._offset))
         reason = self.problem or next(iter(self._runs.refused.values()), "")
         command = f"python -m tune_kd.tracking {shlex.quote(str(self._spool.folder))}" if waiting else ""
-        return Outcome(waiting, len(self._runs.refused), redact(reason), command)
+        return Delivery(waiting, len(self._runs.refused), redact(reason), command)
 
     def _work(self) -> None:
         self._closing.wait(self._head_start)

@@ -1,7 +1,6 @@
 """Files of weights and training state: written whole or not at all, and read without running anything in them."""
 
 import io
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,17 @@ from torch import nn
 
 from tune_kd.errors import InputError, StorageError
 from tune_kd.models import fitting, weight_files
+from tune_kd.storage import files
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
     """Tensors and plain values only: anything else could not be loaded again."""
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("wb") as file:
-                # Not synced: what a power cut takes is trained again, and an epoch can be short.
-                torch.save(state, file)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        # What a power cut takes is trained again, and an epoch can be short.
+        with files.replacing(path, sync=False) as file:
+            torch.save(state, file)
     except OSError as error:
         raise StorageError(f"checkpoint {path} cannot be written: {error.strerror or error}") from error
 

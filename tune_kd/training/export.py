@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tune_kd.errors import TuneKDError
+from tune_kd.errors import InputError, TuneKDError
+from tune_kd.models import build
 from tune_kd.training import checkpoint
 from tune_kd.training.images import scale_and_offset
 from tune_kd.training.release import release
@@ -36,6 +37,23 @@ class FromPixels(nn.Module):
         return logits
 
 
+class Program(nn.Module):
+    """The exported program as a module, for a network that only the process which made it can build."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._run = torch.export.load(file).module()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self._run(pixels)
+        return logits
+
+    def train(self, mode: bool = True) -> "Program":
+        """A program has one mode, that of use."""
+        self.training = False
+        return self
+
+
 def export(
     folder: Path, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], facts: Mapping[str, Any]
 ) -> FromPixels:
@@ -53,6 +71,19 @@ def export(
         raise TuneKDError(f"the winner cannot be exported as a program (torch.export): {reason}") from error
     release(folder, model, ready, facts)
     return ready
+
+
+def read(folder: Path) -> nn.Module:
+    """What `export` wrote, as a module of its own: in eval mode, on the CPU, taking pixels."""
+    if not (folder / FACTS).is_file():
+        raise InputError(f"{folder}: no search has put its winner there. Go on with the search, or look at its notes.")
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    try:
+        model = build(facts["architecture"], classes=len(facts["classes"]), in_shape=tuple(facts["in_shape"]))
+    except InputError:  # it was made from an object, or a module, that is not here
+        return Program(folder / PROGRAM).eval()
+    checkpoint.load_weights(model, folder / WEIGHTS)
+    return FromPixels(model, tuple(facts["mean"]), tuple(facts["std"])).eval()
 
 
 def program(model: nn.Module, in_shape: Sequence[int]) -> torch.export.ExportedProgram:

@@ -9,26 +9,13 @@ import torch
 from torch import nn
 
 from tune_kd.space.schema import Train
+from tune_kd.training import process
 from tune_kd.training.fine_tuning import FineTuning
 
 FROM_SCRATCH = FineTuning()
 
 PLATEAU: Final = 1e-4
 """A loss that falls by less has not fallen."""
-
-
-def _spare_the_compiler() -> None:
-    """Torch marks these methods as not to be compiled, and asks its compiler to do so when they are first called.
-
-    Its own note of the answer is made here: as it would be, the method itself.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        if plain := getattr(method, "__wrapped__", None):
-            setattr(plain, "__dynamo_disable", plain)
-
-
-# Nothing here is compiled, but an optimizer's first step imports the whole compiler: two seconds and 200 MB a process.
-_spare_the_compiler()
 
 
 def step(optimizer: torch.optim.Optimizer) -> None:
@@ -38,6 +25,7 @@ def step(optimizer: torch.optim.Optimizer) -> None:
 
 
 def make_optimizer(model: nn.Module, settings: Train, tuning: FineTuning = FROM_SCRATCH) -> torch.optim.Optimizer:
+    process.spare_the_compiler()
     device = next(model.parameters()).device
     # A recorded step reads the rate from the GPU's memory, and counts its steps there.
     on_gpu = device.type == "cuda"

@@ -7,11 +7,9 @@ what happens inside the model.
 
 import copy
 import json
-import os
 import re
 import statistics
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_kd import names
+from tune_kd.storage import files
 from tune_kd.training.optim import step
 
 Precision = Literal["fp32", "bf16"]
@@ -70,7 +69,8 @@ def settle(
 def in_folder(file: Path, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Agrees where all trials see the same folder: the first to write is right."""
     if not file.exists():
-        _write_once(file, decide())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_once(file, json.dumps(decide()).encode())
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
@@ -88,21 +88,6 @@ def _decide(device: torch.device, compare: Callable[[], tuple[float, float]]) ->
     if speedup < LEAST_SPEEDUP:
         return {"precision": "fp32", "why": "bf16 is not faster", **found}
     return {"precision": "bf16", "why": "faster, and the same within the tolerance", **found}
-
-
-def _write_once(file: Path, found: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    mine = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        with mine.open("w") as out:
-            json.dump(found, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(mine, file)
-    except FileExistsError:
-        pass
-    finally:
-        mine.unlink(missing_ok=True)
 
 
 def place(folder: Path, role: str, model: str) -> Path:

@@ -1,4 +1,4 @@
-"""Who hears what happens in a search: MLflow, and whoever watches."""
+"""Who hears what happens in a search: MLflow, whoever watches, and the user's own callbacks."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tune_kd import names
+from tune_kd.errors import InputError
 from tune_kd.names import TrialState
 from tune_kd.plan import Plan, label
 from tune_kd.space.study import Study, searched_keys
@@ -17,17 +18,48 @@ if TYPE_CHECKING:
 STATES: Final[Mapping[str, TrialState]] = {state: state for state in (names.COMPLETE, names.PRUNED, names.FAIL)}
 
 
-class Audience(Protocol):
+class Callback(Protocol):
     def started(self, entry: Entry) -> None: ...
     def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None: ...
     def paused(self, entry: Entry) -> None: ...
     def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None: ...
 
 
+EVENTS: Final = ("started", "reported", "paused", "ended")
+
+
+class Own:
+    """A callback of the user's: any object that has some of the events as methods; the others it does not hear."""
+
+    def __init__(self, hears: object) -> None:
+        if not any(callable(getattr(hears, event, None)) for event in EVENTS):
+            raise InputError(
+                f"callbacks: {hears!r} has none of the methods {', '.join(EVENTS)}, so it would hear nothing. Give an "
+                "object with at least one of them, such as `reported(self, entry, metrics)`."
+            )
+        self._hears = hears
+
+    def _tell(self, event: str, *what: Any) -> None:
+        if listens := getattr(self._hears, event, None):
+            listens(*what)
+
+    def started(self, entry: Entry) -> None:
+        self._tell("started", entry)
+
+    def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
+        self._tell("reported", entry, metrics)
+
+    def paused(self, entry: Entry) -> None:
+        self._tell("paused", entry)
+
+    def ended(self, entry: Entry, state: TrialState, reason: str, results: Mapping[str, Any]) -> None:
+        self._tell("ended", entry, state, reason, results)
+
+
 class Everyone:
     """Tells each of several."""
 
-    def __init__(self, listeners: Sequence[Audience]) -> None:
+    def __init__(self, listeners: Sequence[Callback]) -> None:
         self._listeners = listeners
 
     def started(self, entry: Entry) -> None:

@@ -17,7 +17,7 @@ from tune_kd.errors import TuneKDError
 from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import CONFIRM_SEEDS, TrialConfig
-from tune_kd.tuning.callbacks import Audience
+from tune_kd.tuning.callbacks import Callback
 from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value, kept_value
 from tune_kd.tuning.ranking import to_confirm
 from tune_kd.tuning.rules import GoOn, Rule
@@ -63,13 +63,13 @@ class Conductor:
         self,
         plan: Plan,
         ledger: Ledger,
-        audience: Audience,
+        callback: Callback,
         taught: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
-        self._audience = audience
+        self._callback = callback
         self._clock = clock
         self._taught = taught
         self._rules: dict[int, Rule] = {arm.number: ledger.rule(arm) for arm in plan.arms}
@@ -166,7 +166,7 @@ class Conductor:
         if leg.entry.role == names.TRIAL:
             self._rules[leg.entry.arm.number].live.add(leg.entry.number)
         self._seconds[leg.entry.id] = self._ledger.record(leg.entry).user_attrs.get(SECONDS, 0.0)
-        self._audience.started(leg.entry)
+        self._callback.started(leg.entry)
         return leg
 
     def _next_again(self, role: names.Role, arm: Arm) -> Leg | None:
@@ -211,7 +211,7 @@ class Conductor:
         self._unstored.pop(leg.entry.id, None)
         if leg.entry.role == names.TRIAL:
             self._rules[leg.entry.arm.number].reported(leg.entry.number, epoch, value)
-        self._audience.reported(leg.entry, metrics)
+        self._callback.reported(leg.entry, metrics)
 
     def ended(self, leg: Leg, results: Mapping[str, Any]) -> None:
         """The leg's own last word: trained as far as it should be, or why not."""
@@ -270,7 +270,7 @@ class Conductor:
             self._rules[entry.arm.number].live.discard(entry.number)
         self._ledger.note(entry, SECONDS, self._seconds.pop(entry.id))
         self._note_time()
-        self._audience.paused(entry)
+        self._callback.paused(entry)
 
     def _note_time(self) -> None:
         """What the search has used up, so that a limited one has no more of it after a resume."""
@@ -320,4 +320,4 @@ class Conductor:
             del self._trials[entry.arm.number, entry.number]
         record = self._ledger.record(entry)
         best = {names.BEST_VAL_ACCURACY: best_value(record)} if record.intermediate_values else {}
-        self._audience.ended(entry, state, reason, best | dict(results or {}))
+        self._callback.ended(entry, state, reason, best | dict(results or {}))

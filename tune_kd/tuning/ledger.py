@@ -24,6 +24,7 @@ from tune_kd.seeds import derive
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import Study, grid_points, of_arm, searched_keys, suggest
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
+from tune_kd.tuning.given import GIVEN
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
 from tune_kd.tuning.ranking import kept, ranked
@@ -149,6 +150,11 @@ class Ledger:
                 f"the teacher is not the one that this search was begun with (its weights are now {digest}, they were "
                 f"{known}). Put the teacher's file back, or begin a new search with another --name."
             )
+
+    def note_given(self, digests: Mapping[str, str]) -> None:
+        """Of objects that came from Python; with others the search does not go on."""
+        if digests and GIVEN not in self._finals.user_attrs:
+            self._finals.set_user_attr(GIVEN, dict(digests))
 
     def know_costs(self, measure: Callable[[], Mapping[str, float]]) -> None:
         """What each student's model costs: measured once, since a latency is never the same twice."""

@@ -5,10 +5,7 @@ disk each time. Here a write is one append; the disk is waited for once a second
 dropped at the next start. optuna-dashboard reads the file as it is.
 """
 
-import contextlib
-import errno
 import json
-import os
 import time
 from array import array
 from collections.abc import Generator
@@ -18,16 +15,18 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from tune_kd.errors import TuneKDError
+from tune_kd.storage.journal import Journal
 
 SYNC_SECONDS = 1.0
 
 
 class LedgerFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
-        _drop_torn_line(path)
+        _check(path)
         self._path = path
+        self._end = Journal(path)
+        self._end.drop_torn_line()
         self._file = path.open("rb")
-        self._end = path.open("ab", buffering=0)
         self._offsets = array("Q", [0])
         self._synced = time.monotonic()
 
@@ -49,15 +48,11 @@ class LedgerFile(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Whole, or not at all."""
         content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        size = os.fstat(self._end.fileno()).st_size
         try:
-            if self._end.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._end.append(content)
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self.sync()
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._end.truncate(size)
             raise TuneKDError(
                 f"{self._path}: the ledger cannot be written ({error.strerror}). Everything before is kept. Make room, "
                 "then go on with --resume."
@@ -65,28 +60,17 @@ class LedgerFile(BaseJournalBackend):
 
     def sync(self) -> None:
         """Waits until everything written has reached the disk."""
-        os.fsync(self._end.fileno())
+        self._end.sync()
         self._synced = time.monotonic()
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cuts off a last line that was never finished; refuses a file that is not a ledger at all."""
-    path.touch()
-    with path.open("r+b") as file:
+def _check(path: Path) -> None:
+    """Refuses a file that is not a ledger at all."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
         first = file.readline()
-        if first and not first.startswith(b'{"op_code":'):
-            raise TuneKDError(
-                f"{path}: this is not a ledger of tune_kd, and it is left as it is. Give another --out or --name."
-            )
-        size = file.seek(0, os.SEEK_END)
-        kept = size
-        while kept > 0:
-            start = max(0, kept - 4096)
-            file.seek(start)
-            end = file.read(kept - start).rfind(b"\n")
-            if end >= 0:
-                kept = start + end + 1
-                break
-            kept = start
-        if kept != size:
-            file.truncate(kept)
+    if first and not first.startswith(b'{"op_code":'):
+        raise TuneKDError(
+            f"{path}: this is not a ledger of tune_kd, and it is left as it is. Give another --out or --name."
+        )
