@@ -39,6 +39,7 @@ SUITE = (
     Benchmark("cached_step", 1, ("--rounds", "5", "--images", "4096")),
     Benchmark("core_efficiency", 1, ("--rounds", "3")),
     Benchmark("shared_views", 3, ("--images", "1024", "--epochs", "2", "--rounds", "2")),
+    Benchmark("driver", 2, ("--trials", "2000"), rooted=False),
     Benchmark("first_report", 2, ("--rounds", "3"), rooted=False),
     Benchmark("many_trials", 2, ("--trials", "1000"), rooted=False),
     Benchmark("optuna_overhead", 3, ("--rounds", "1"), rooted=False),

@@ -142,7 +142,7 @@ def by_seed(seeds: int, folder: Path) -> dict[str, list[float]]:
         study, data, torch.from_numpy(splits.teacher.copy()), validation, folder / "digits.pt", lambda found: None
     )
     guide = Guide.of(made, data, "digits", Views.of(study.augment, study.seed))
-    chosen = torch.from_numpy(student_indices(splits, "drawn", None, None).copy())
+    chosen = torch.from_numpy(student_indices(splits, "drawn", "all", None).copy())
     programs: Programs = {
         "own": Program,
         "shared": lambda seed: Program(study.seed),

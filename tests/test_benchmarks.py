@@ -39,6 +39,12 @@ def test_many_trials_counts_every_report(ray_address: str, tmp_path: Path) -> No
     assert len(told["rounds"]["ours"][0]["seconds_per_tenth"]) == 10
 
 
+def test_the_drivers_own_work_is_measured_a_tenth_at_a_time(tmp_path: Path) -> None:
+    told = bench("driver", tmp_path, "--trials", "20", "--reports", "2")
+    assert told["equal_work"] == {"reports": 40}
+    assert len(told["rounds"]["ours"][0]["seconds_per_tenth"]) == 10
+
+
 def test_optuna_overhead_runs_as_many_trials_on_both_sides(ray_address: str, tmp_path: Path) -> None:
     arguments = ("--trials", "4", "--seconds", "0.05", "--rounds", "1", "--address", ray_address)
     told = bench("optuna_overhead", tmp_path, *arguments)
