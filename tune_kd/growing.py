@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from tune_kd import names
 from tune_kd.names import TrialState
-from tune_kd.plan import Arm, Plan, label
+from tune_kd.plan import Arm, Plan
 from tune_kd.space.study import searched_keys
 from tune_kd.storage.files import replace
+from tune_kd.summary import cells
 from tune_kd.summary.growing import Grown, growing
 from tune_kd.tuning.ledger import Entry, Ledger
 
@@ -100,7 +101,7 @@ class Growing:
         best = max((key for key in curves if curves[key]), key=lambda key: max(curves[key]), default=None)
         budget = self._plan.study.budget
         return Grown(
-            cell=label(arm.cell),
+            cell=cells.label(arm.cell),
             name=arm.name,
             asked=len(curves),
             trials=budget.trials,
