@@ -34,7 +34,7 @@ def test_it_is_read_back_as_it_was_packed():
     found = crossed.correct(finals)
     assert list(found) == [3]
     assert found[3].tolist() == [float(value) for value in right]
-    assert crossed.correct(pd.DataFrame({"seed": [1]})) == {}
+    assert crossed.correct(pd.DataFrame({"seed": [1]})) == crossed.correct(finals.iloc[:0]) == {}
 
 
 def test_its_mean_is_the_gain_and_it_is_never_narrower_than_that_over_seeds():

@@ -203,3 +203,11 @@ def test_without_room_for_a_cache_nothing_is_exchanged(resnet: Teacher, data: Im
     assert guide.images_run == 10
     assert not friends.asked
     assert not friends.blocks
+
+
+def test_a_logit_beyond_half_precision_stays_finite(data: Images) -> None:
+    model = build("lightnn", classes=10, in_shape=data.shape)
+    weights = {key: value * 1e8 if key.endswith("bias") else value for key, value in model.state_dict().items()}
+    sure = Teacher("lightnn", weights, data.mean, data.std, data.shape, 10)
+    logits = Guide(sure, None, torch.device("cpu")).run(data.images[:3].float())
+    assert float(logits.float().abs().max()) == teacher.FP16

@@ -362,3 +362,16 @@ def test_with_more_epochs_complete_trials_go_on_and_finals_are_run_anew(tmp_path
 
 def max_epoch(trial: FrozenTrial) -> int:
     return max(trial.intermediate_values)
+
+
+def test_finals_that_an_earlier_version_began_are_gone_on_with(tmp_path: Path) -> None:
+    """It knew fewer keys; where nothing is searched, what was begun is what there is."""
+    settings = ("search=null", "first=null", "conditions=null")
+    play = Play(tmp_path, *settings)
+    arm = play.plan.arms[0]
+    config = {key: value for key, value in play.ledger.chosen(arm)[0].items() if key != "train.patience"}
+    play.ledger.ask_again(names.FINAL, arm, 0, config)
+    again = Play(tmp_path, *settings)
+    again.run()
+    finals = list(again.ledger.finals(arm))
+    assert [entry.config for entry, _ in finals] == [config] * 2

@@ -21,7 +21,7 @@ Bits = npt.NDArray[np.float64]
 
 def correct(finals: pd.DataFrame) -> dict[int, Bits]:
     """By seed, which test images a final got right; nothing where a search of an earlier version did not keep it."""
-    if names.CORRECT not in finals:
+    if finals.empty or names.CORRECT not in finals:
         return {}
     known = finals[finals[names.CORRECT].map(lambda value: isinstance(value, str))]
     return {int(seed): _unpacked(text) for seed, text in zip(known["seed"], known[names.CORRECT], strict=True)}

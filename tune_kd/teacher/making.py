@@ -38,6 +38,9 @@ CHUNK = 64
 """Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
 logit must not depend on which trial happened to fill it."""
 
+FP16 = 65_504.0
+"""The largest number that half precision has; a logit beyond it would become infinite."""
+
 RESIDENT_SHARE = 1 / 16
 """Of a GPU's memory: what a process may fill with cached logits, as up to that many trials may share a card."""
 
@@ -306,7 +309,9 @@ class Guide:
             ready = normalise(resized(some, self._teacher.shape[1]), self._teacher.mean, self._teacher.std)
             ready = torch.cat([ready, ready.new_zeros(CHUNK - len(ready), *ready.shape[1:])])
             with precision.autocast(self._device, self._used):
-                found.append(self._model(ready.contiguous(memory_format=layout_of(self._model))).half())
+                found.append(
+                    self._model(ready.contiguous(memory_format=layout_of(self._model))).clamp(-FP16, FP16).half()
+                )
         return torch.cat(found)[: len(pictures)]
 
 

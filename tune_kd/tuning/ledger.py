@@ -300,7 +300,9 @@ class Ledger:
         rivals = [self._best_of(rival) for rival in self._plan.rivals(arm)]
         found = [entry.config for entry in self.objective.finalists(self._best_of(arm), rivals, self._prices)]
         if not found and not self._plan.trials_of(arm):
-            return [suggest(self._plan.study, arm.name, arm.cell, FixedTrial({}))]
+            # As it was written down, where finals were begun: another version may know more keys.
+            begun = [entry.config for entry, _ in self.all_finals() if entry.arm == arm]
+            return begun[:1] or [suggest(self._plan.study, arm.name, arm.cell, FixedTrial({}))]
         return found
 
     def _best_of(self, arm: Arm) -> Best[Entry]:
