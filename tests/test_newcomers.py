@@ -1,10 +1,6 @@
 """Five people come with what they have. Each has a study of at most twelve lines, offline, with images made here."""
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
 from tune_kd.training.images import Images
+from tune_kd.training.train import Job, train
 
 CLASSES = ("bee", "cat", "dog")
 SMALL = "budget: {trials: 2, epochs: 1, repeats: 2, complete: 1}"
@@ -52,18 +49,6 @@ def looked_at(file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, Prepa
     return study, prepare(plan.make(study), lambda text: None)
 
 
-def searched(file: Path) -> dict[str, object]:
-    """The study run by the command, as a newcomer would; what its verdict says."""
-    command = [sys.executable, "-m", "tune_kd.search", file.name, "--out", "out", "--quiet"]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1", "TUNE_KD_CACHE": str(file.parent / "cache"), "OMP_NUM_THREADS": "1"}
-    offline.pop("RAY_ADDRESS", None)
-    done = subprocess.run(command, cwd=file.parent, env=offline, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (file.parent / "out" / names.REPORT_FILE).exists()
-    found: dict[str, object] = json.loads((file.parent / "out" / names.VERDICT_FILE).read_text())
-    return found
-
-
 def write_photos(root: Path, counts: dict[str, int], side: int = 40) -> None:
     for number, (split, count) in enumerate(counts.items()):
         for label, name in enumerate(CLASSES):
@@ -72,7 +57,7 @@ def write_photos(root: Path, counts: dict[str, int], side: int = 40) -> None:
                 photo(label, 1000 * number + image, side).save(root / split / name / f"{image}.jpg")
 
 
-def test_own_photos_as_train_val_test(tmp_path: Path) -> None:
+def test_own_photos_as_train_val_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photos(tmp_path / "photos", {"train": 30, "val": 8, "test": 10})
     file = study_of(
         tmp_path,
@@ -86,11 +71,11 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}, train.lr: {{loguniform: [0.001, 0.0
 {SMALL}
 """,
     )
-    verdict = searched(file)
-    assert verdict["facts"]["images"] | {} == {  # type: ignore[index]
-        "teacher": 27, "validation": 24, "test": 30, "student/test": 0, "student/train": 63, "student/val": 0,
-    }  # fmt: skip
-    assert any("taken as such" in note for note in verdict["facts"]["notes"])  # type: ignore[index]
+    _, prepared = looked_at(file, monkeypatch)
+    splits = prepared.splits
+    assert (len(splits.test), len(splits.validation), len(splits.teacher)) == (30, 24, 27)
+    assert {name: len(index) for name, index in splits.student.items()} == {"test": 0, "train": 63, "val": 0}
+    assert any("taken as such" in note for note in prepared.notes)
 
 
 def test_a_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +128,9 @@ search: {kd.alpha: {uniform: [0.1, 1.0]}}
     assert splits.classes == CLASSES
 
 
-def test_a_timm_teacher_from_a_file_at_224_and_a_timm_student_at_96(tmp_path: Path) -> None:
+def test_a_timm_teacher_from_a_file_at_224_and_a_timm_student_at_96(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     timm, save_file = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch").save_file
     torch.manual_seed(0)
     # Trained for a thousand classes, as those of the hub are: ours get a new head.
@@ -161,14 +148,23 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
 {SMALL}
 """,
     )
-    verdict = searched(file)
-    assert verdict["teacher"]["model"] == "timm.test_resnet"  # type: ignore[index]
-    about = json.loads((tmp_path / "out" / names.MODEL_DIR / "model.json").read_text())
-    assert about["in_shape"] == [3, 96, 96]
-    predicted = subprocess.run(
-        [sys.executable, "out/model/predict.py", "photos/test/bee/0.jpg"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert predicted.stdout.startswith("photos/test/bee/0.jpg: "), predicted.stderr
+    study, prepared = looked_at(file, monkeypatch)
+    assert (prepared.shape, prepared.teacher_shape) == ((3, 96, 96), (3, 224, 224))
+    splits = prepared.splits
+    pixels, labels = torch.tensor(splits.images), torch.tensor(splits.labels)
+    images = Images(pixels, labels, prepared.mean, prepared.std, 3)
+    learning, validation = torch.tensor(splits.teacher), torch.tensor(splits.validation)
+    told: list[dict[str, float]] = []
+    made = teacher.make(study, images, learning, validation, tmp_path / "t.pt", told.append, start=prepared.teacher)
+    assert len(told) == 1
+    assert made.mean == (0.5, 0.5, 0.5)  # as timm's weights want it
+    guide = teacher.Guide(made, None, torch.device("cpu"))
+    job = Job(study, torch.tensor(splits.student["train"]), validation, 0, 1)
+    seen = images.seen(*prepared.normalisation(study.student.model), study.student.image_size)
+    student = train(job, seen, guide, told.append, tmp_path / "s.pt")
+    assert student is not None
+    assert np.isfinite(told[-1][names.LOSS_KD])
+    assert student(torch.zeros(2, 3, 96, 96)).shape == (2, 3)
 
 
 def test_a_checkpoint_of_repdistiller_with_a_namespace_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
