@@ -89,7 +89,7 @@ def api() -> str:
     lines = ["# The Python API", ""]
     public = [name for name in getattr(tune_kd, "__all__", []) if not name.startswith("_")]
     if not public:
-        return "\n".join([*lines, "There is none yet beside the command."]) + "\n"
+        return "\n".join([*lines, "There is none beside the command."]) + "\n"
     lines += ["What `import tune_kd` offers. [Python, from nothing](../tutorials/python.md) has examples.", ""]
     for name in public:
         lines += list(_member(f"tune_kd.{name}", getattr(tune_kd, name), "##"))
