@@ -19,7 +19,7 @@ from tune_kd.space.load import load
 from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
-from tune_kd.training.export import export
+from tune_kd.training.export import FromPixels, program
 from tune_kd.training.images import Images
 from tune_kd.training.method import Taught, method_for
 from tune_kd.training.optim import make_optimizer
@@ -159,8 +159,8 @@ def test_a_training_goes_on_as_if_never_interrupted_and_leaves_the_student_alone
     # Nothing of the method is in what is kept, exported or counted.
     plain = build("digits_student", classes=CLASSES, in_shape=SHAPE)
     assert model.state_dict().keys() == plain.state_dict().keys() == states[0]["best"].keys()
-    export(tmp_path / "model", model, data.mean, data.std, {"in_shape": SHAPE, "classes": list(range(10))})
-    loaded = torch.export.load(tmp_path / "model" / "model.pt2").module()
+    torch.export.save(program(FromPixels(model.eval(), data.mean, data.std).eval(), SHAPE), tmp_path / "model.pt2")
+    loaded = torch.export.load(tmp_path / "model.pt2").module()
     with torch.no_grad():
         found = loaded(data.images[:20])
     torch.testing.assert_close(found, predict(model, data, torch.arange(20)), rtol=1e-4, atol=1e-5)

@@ -33,6 +33,11 @@ def kd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method
     return T**2 * mean([divergence(soft(b, T), soft(a, T)) for a, b, _ in by_image(s, t, labels)])
 
 
+def ctkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    T = kd.ctkd_lowest + kd.ctkd_span / (1 + (-own["place"]).exp())
+    return T**2 * mean([divergence(soft(b, T), soft(a, T)) for a, b, _ in by_image(s, t, labels)])
+
+
 def pair(p: Tensor, label: int) -> Tensor:
     return torch.stack([p[label], 1 - p[label]])
 
@@ -170,5 +175,5 @@ def crd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], metho
 
 TWINS: dict[str, Twin] = {
     "kd": kd, "dkd": dkd, "dist": dist, "rld": rld, "normkd": normkd, "ttm": ttm, "wttm": wttm,
-    "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd,
+    "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd, "ctkd": ctkd,
 }  # fmt: skip

@@ -52,6 +52,11 @@ class Distiller(nn.Module):
     def each(self) -> dict[str, Method]:
         return {name: member for name, member in self.members.items() if isinstance(member, Method)}
 
+    @property
+    def steady(self) -> int:
+        """The epoch from which on every method does the same in each."""
+        return max(member.steady for member in self.each().values())
+
     def taps(self, side: str) -> tuple[str, ...]:
         """The maps asked for, of `student` or `teacher`."""
         return tuple(dict.fromkeys(path for member in self.each().values() for path in getattr(member.taps, side)))

@@ -45,7 +45,7 @@ def standardize(logits: Tensor) -> Tensor:
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
 
 
-def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def kd(student: Tensor, teacher: Tensor, temperature: float | Tensor) -> Tensor:
     """T^2 * KL(teacher || student) of the softened distributions, batch mean."""
     log_s = F.log_softmax(student.float() / temperature, 1)
     log_t = F.log_softmax(teacher.float() / temperature, 1)

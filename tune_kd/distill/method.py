@@ -73,6 +73,9 @@ class Method(nn.Module):
         super().__init__()
         self.given = given
         self.taps = Taps()
+        self.steady = 0
+        """The epoch from which on `term` does the same in each: one that looks at `epoch` says until when. Before it,
+        a step is not recorded on a GPU, as the number of the epoch would be part of the recording."""
 
     def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
         """The parts of what it adds to the loss, by name; their sum counts. No gradient goes to the teacher."""

@@ -67,6 +67,13 @@ METHODS: Final[dict[str, Known]] = {
     "normkd": _known("Chi 2023", "temperatures:NormKD"),
     "ttm": _known("Zheng 2024", "temperatures:TTM"),
     "wttm": _known("Zheng 2024", "temperatures:WTTM", wttm_weight=(45.0, "the weight of its term")),
+    "ctkd": _known(
+        "Li 2023",
+        "curriculum:CTKD",
+        ctkd_lowest=(1.0, "the temperature that the learned one stays above", Positive),
+        ctkd_span=(20.0, "how far the learned temperature reaches above the lowest", Positive),
+        ctkd_epochs=(10, "epochs over which the temperature comes to learn as fast as the student", Count),
+    ),
     "fitnet": _known(
         "Romero 2015; Tian 2020", "features:FitNet", features=True, fitnet_weight=(100.0, "the weight of its term")
     ),

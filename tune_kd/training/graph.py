@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from tune_kd.distill.distiller import settled
 from tune_kd.training.precision import Precision
 from tune_kd.training.step import Batch, Step
 
@@ -131,7 +130,7 @@ class RecordedStep:
     def __call__(self, batch: Batch) -> Tensor:
         settings = self._step.settings
         # The weights of the losses are part of a recording, and grow from epoch to epoch in a warm-up.
-        fits = len(batch.labels) == settings.train.batch_size and batch.epoch >= settled(settings.kd)
+        fits = len(batch.labels) == settings.train.batch_size and batch.epoch >= self._step.steady
         if self.given_up or not fits:
             return self._step(batch)
         if self._warm < WARM_STEPS:

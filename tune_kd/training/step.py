@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd.distill import taps
-from tune_kd.distill.distiller import Distiller, loss_parts
+from tune_kd.distill.distiller import Distiller, loss_parts, settled
 from tune_kd.distill.method import Seen
 from tune_kd.space.study import Study
 from tune_kd.training import precision
@@ -107,6 +107,11 @@ class Step:
     @property
     def name(self) -> tuple[str, str, Precision]:
         return self.settings.student.model, self.settings.kd.method if self.distiller else "", self.used
+
+    @property
+    def steady(self) -> int:
+        """The first epoch from which on a step does the same in each."""
+        return max(settled(self.settings.kd), self.distiller.steady if self.distiller else 0)
 
     def state(self) -> dict[str, list[Tensor]]:
         """All that a step changes, in groups whose numbers are of one kind."""

@@ -94,7 +94,7 @@ def train(
         report(metrics)
     done = len(state["history"])
     ordinary = Step(model, optimizer, settings, used, distiller, online)
-    step = make_step(ordinary, data.images.device, _steps(job, done))
+    step = make_step(ordinary, data.images.device, _steps(job, max(done, ordinary.steady - 1)))
     for epoch in range(done + 1, job.until + 1):
         if job.tuning.over(state["history"]):
             break
