@@ -54,7 +54,12 @@ def _flags() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     flags.add_argument("tables", nargs="+", type=Path, metavar="TABLE.jsonl")
     flags.add_argument(
-        "--siblings", nargs="+", type=Path, default=[], metavar="TABLE.jsonl", help="searches known before"
+        "--siblings",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="TABLE.jsonl",
+        help="known before; no rule uses them yet",
     )
     flags.add_argument("--rules", nargs="+", default=list(known()), choices=known())
     flags.add_argument("--samplers", nargs="+", default=["random", "tpe"], choices=("random", "tpe"))
