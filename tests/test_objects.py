@@ -14,6 +14,7 @@ import tune_kd
 from tests.test_api import store
 from tune_kd import names
 from tune_kd.data import objects
+from tune_kd.distill.logits import KD
 
 STUDY: dict[str, Any] = {
     "study": "objects",
@@ -151,3 +152,20 @@ def test_images_are_taken_in_any_common_form() -> None:
         found = objects.dataset([(form, 0)]).sources["data"].images
         assert (found[0] == tensor.numpy()).all()
     assert objects.dataset([(picture[..., 0], 1)]).classes == ("0", "1")
+
+
+class Halved(KD):
+    """KD, but half of it."""
+
+    def term(self, student: Any, teacher: Any, labels: Tensor, epoch: int) -> Any:
+        return {name: part / 2 for name, part in super().term(student, teacher, labels, epoch).items()}
+
+
+def test_a_method_of_ones_own_is_known_to_the_study(tmp_path: Path) -> None:
+    own = STUDY | {"conditions": {}, "kd": {"method": "halved"}}
+    where: dict[str, Any] = {"out": tmp_path / "it", "quiet": True, "address": "127.0.0.1:1"}
+    with pytest.raises(tune_kd.InputError, match="no Ray cluster answers"):
+        tune_kd.search(own, methods={"halved": Halved}, **where)
+    with pytest.raises(tune_kd.InputError, match="is no method"):
+        tune_kd.search(own, methods={"wrong": Net}, **where)
+    assert not list(tmp_path.iterdir())

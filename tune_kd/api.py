@@ -53,6 +53,7 @@ def search(
     data: Any = None,
     test: Any = None,
     validation: Any = None,
+    methods: Mapping[str, type] | None = None,
 ) -> Result:
     """Searches, and returns what was found; the keywords are the options of `python -m tune_kd.search`.
 
@@ -64,8 +65,16 @@ def search(
     What cannot be used is an `InputError`. Ctrl-C is a `KeyboardInterrupt` after everything has been kept, and
     `resume=True` goes on.
     """
-    given = {"teacher": teacher, "student": student, "data": data, "test": test, "validation": validation}
+    given = {
+        "teacher": teacher,
+        "student": student,
+        "data": data,
+        "test": test,
+        "validation": validation,
+        "methods": methods,
+    }
     objects = read(**given)
+    objects.travelling.unpack()
     overrides = [*objects.settings, *_overrides(settings)]
     asked = request(
         _source(study), overrides, name=name, out=out, seed=seed, tracking_uri=tracking_uri,

@@ -35,6 +35,11 @@ class Travelling:
             from tune_kd import models
 
             models.give(self.networks)
+        if self.methods:
+            from tune_kd.distill.method import register
+
+            for name, method in self.methods.items():
+                register(name, method)
 
 
 NOTHING_TO_CARRY = Travelling()
@@ -54,11 +59,16 @@ NO_OBJECTS = Objects()
 
 
 def read(
-    teacher: Any = None, student: Any = None, data: Any = None, test: Any = None, validation: Any = None
+    teacher: Any = None,
+    student: Any = None,
+    data: Any = None,
+    test: Any = None,
+    validation: Any = None,
+    methods: Any = None,
 ) -> Objects:
     if data is None and not (test is None and validation is None):
         raise InputError("test, validation: they belong to data=…, which is not given.")
-    if teacher is None and student is None and data is None:
+    if teacher is None and student is None and data is None and not methods:
         return NO_OBJECTS
     from tune_kd import models
 
@@ -79,7 +89,8 @@ def read(
         settings += [f"data.{role}_on=[{role}]" for role, given in apart.items() if given is not None]
         sources = dataset.sources.items()
         digests |= {f"data '{name}'": _digest(source.images.data, source.labels.data) for name, source in sources}
-    return Objects(Travelling(networks), teacher, dataset, digests, tuple(settings))
+    digests |= {f"method '{name}'": _made(method) for name, method in (methods or {}).items()}
+    return Objects(Travelling(networks, methods or {}), teacher, dataset, digests, tuple(settings))
 
 
 class Same:
@@ -131,9 +142,12 @@ def _weights(module: "nn.Module") -> str:
     return _digest(*parts)
 
 
-def _made(factory: Factory) -> str:
+def _made(factory: Factory | type) -> str:
     """Of what makes the network: its name and its code, as far as Python tells."""
     code = getattr(factory, "__code__", None) or getattr(type(factory).__call__, "__code__", None)
+    if isinstance(factory, type):
+        each = sorted((name, one.__code__.co_code) for name, one in vars(factory).items() if hasattr(one, "__code__"))
+        return _digest(repr((factory.__qualname__, each)).encode())
     told = getattr(factory, "__qualname__", type(factory).__qualname__)
     written = (code.co_code, repr([each for each in code.co_consts if not hasattr(each, "co_code")])) if code else ()
     return _digest(repr((told, written)).encode())
