@@ -12,6 +12,7 @@ from tune_kd import names, plan
 from tune_kd.models import build
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import load
+from tune_kd.space.stored import asked
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
 from tune_kd.training.images import Images
@@ -199,3 +200,11 @@ search: {kd.alpha: {uniform: [0.1, 1.0]}}
         right = own((pixels[test] / 255 - mean) / std).argmax(1) == labels[test]
     found = teacher.facts(loaded, images, torch.tensor(splits.validation), test)
     assert found[names.TEST_ACCURACY] == float(right.double().mean())
+
+
+def test_files_of_weights_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "study: x\nteacher: {model: timm.a, pretrained: t.safetensors}\nstudent: {pretrained: IMAGENET1K_V1}\n"
+    study = asked(text)
+    assert study.teacher.pretrained == str(tmp_path / "t.safetensors")
+    assert study.student.pretrained == "IMAGENET1K_V1"

@@ -15,6 +15,7 @@ from torch import nn
 from tune_kd.errors import InputError
 from tune_kd.models import fitting, ours, weight_files
 from tune_kd.models.network import Inputs, Pretrained, Shape, Start, head_of
+from tune_kd.space.schema import names_a_file
 
 FAMILIES: Final[Mapping[str, str]] = {
     "torchvision.": "tune_kd.models.torchvision_networks",
@@ -22,8 +23,6 @@ FAMILIES: Final[Mapping[str, str]] = {
     "hf-hub:": "tune_kd.models.timm_networks",
 }
 """By what a name begins with. Other names with a colon are a user's functions, and those without are our own."""
-
-FILE_SUFFIXES: Final = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".tar")
 
 _GIVEN: dict[str, Callable[..., nn.Module]] = {}
 
@@ -55,7 +54,7 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: Shape, ema: 
     """Weights to begin with: a file's, or the network's own by name or `true`. Other classes get a new head."""
     if wanted is False:
         return None
-    found = _from_file(name, str(wanted), ema) if is_file(wanted) else _family(name).pretrained(name, wanted)
+    found = _from_file(name, str(wanted), ema) if names_a_file(wanted) else _family(name).pretrained(name, wanted)
     with torch.random.fork_rng(devices=[]):
         model = build(name, classes=classes, in_shape=in_shape)
     own, head = model.state_dict(), head_of(model, classes)
@@ -69,11 +68,6 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: Shape, ema: 
             "Name the network that they were trained as."
         )
     return Start(weights, found.inputs, head, bool(fresh))
-
-
-def is_file(wanted: bool | str) -> bool:
-    """Whether `pretrained` names a file rather than weights by name."""
-    return isinstance(wanted, str) and (wanted.endswith(FILE_SUFFIXES) or "/" in wanted)
 
 
 def check(name: str, *, classes: int, in_shape: Shape) -> None:

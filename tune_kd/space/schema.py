@@ -52,6 +52,12 @@ def paths(section: Section) -> dict[str, str]:
     return {name: getattr(section, name) for name in marked if getattr(section, name) is not None}
 
 
+def names_a_file(pretrained: bool | str) -> bool:
+    """Whether pretrained weights are a file's rather than weights by name."""
+    suffixes = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".tar")
+    return isinstance(pretrained, str) and (pretrained.endswith(suffixes) or "/" in pretrained)
+
+
 class Split(Section):
     """Shares of each source (fractions) or images (whole numbers) set aside; students get the rest."""
 

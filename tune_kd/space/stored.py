@@ -6,7 +6,7 @@ from pathlib import Path
 from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.space.load import dump, load
-from tune_kd.space.schema import paths
+from tune_kd.space.schema import names_a_file, paths
 from tune_kd.space.study import Study
 from tune_kd.space.yaml12 import parse
 
@@ -21,9 +21,16 @@ def asked(source: str | Path, settings: Sequence[str] = (), seed: int | None = N
     data, checkpoint = study.data.model_copy(update=named), study.teacher.checkpoint
     if checkpoint is not None and not checkpoint.startswith("models:/"):
         checkpoint = str(Path(checkpoint).expanduser().absolute())
-    return study.model_copy(
-        update={"data": data, "teacher": study.teacher.model_copy(update={"checkpoint": checkpoint})}
+    files = {
+        each: str(Path(file).expanduser().absolute())
+        for each in ("teacher", "student")
+        if names_a_file(file := getattr(study, each).pretrained)
+    }
+    teacher = study.teacher.model_copy(
+        update={"checkpoint": checkpoint, "pretrained": files.get("teacher", study.teacher.pretrained)}
     )
+    student = study.student.model_copy(update={"pretrained": files.get("student", study.student.pretrained)})
+    return study.model_copy(update={"data": data, "teacher": teacher, "student": student})
 
 
 def resumed(folder: Path, source: str | Path | None, settings: Sequence[str] = (), seed: int | None = None) -> Study:
