@@ -65,21 +65,14 @@ def search(
     What cannot be used is an `InputError`. Ctrl-C is a `KeyboardInterrupt` after everything has been kept, and
     `resume=True` goes on.
     """
-    given = {
-        "teacher": teacher,
-        "student": student,
-        "data": data,
-        "test": test,
-        "validation": validation,
-        "methods": methods,
-    }
+    given = {"teacher": teacher, "student": student, "data": data, "test": test, "validation": validation}
+    given |= {"methods": methods}
     objects = read(**given)
     objects.travelling.unpack()
     overrides = [*objects.settings, *_overrides(settings)]
     asked = request(
-        _source(study), overrides, name=name, out=out, seed=seed, tracking_uri=tracking_uri,
-        experiment=experiment, address=address, storage=storage, resume=resume,
-        objects=objects,
+        _source(study), overrides, name=name, out=out, seed=seed, tracking_uri=tracking_uri, experiment=experiment,
+        address=address, storage=storage, resume=resume, objects=objects,
     )  # fmt: skip
     said = Spoken(Console(highlight=False, soft_wrap=True, quiet=quiet), quiet)
     outcome = run(asked, said, Stop(), callbacks, verbose)

@@ -152,9 +152,8 @@ class Ledger:
             )
 
     def note_given(self, digests: Mapping[str, str]) -> None:
-        """Of objects that came from Python; with others the search does not go on."""
-        if digests and GIVEN not in self._finals.user_attrs:
-            self._finals.set_user_attr(GIVEN, dict(digests))
+        """Of objects that came from Python; none is noted as none."""
+        self._finals.set_user_attr(GIVEN, dict(digests))
 
     def know_costs(self, measure: Callable[[], Mapping[str, float]]) -> None:
         """What each student's model costs: measured once, since a latency is never the same twice."""
