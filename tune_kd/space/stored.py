@@ -22,14 +22,12 @@ def asked(source: str | Path, settings: Sequence[str] = (), seed: int | None = N
     if checkpoint is not None and not checkpoint.startswith("models:/"):
         checkpoint = str(Path(checkpoint).expanduser().absolute())
     files = {
-        each: str(Path(file).expanduser().absolute())
+        each: {"pretrained": str(Path(file).expanduser().absolute())}
         for each in ("teacher", "student")
         if names_a_file(file := getattr(study, each).pretrained)
     }
-    teacher = study.teacher.model_copy(
-        update={"checkpoint": checkpoint, "pretrained": files.get("teacher", study.teacher.pretrained)}
-    )
-    student = study.student.model_copy(update={"pretrained": files.get("student", study.student.pretrained)})
+    teacher = study.teacher.model_copy(update={"checkpoint": checkpoint} | files.get("teacher", {}))
+    student = study.student.model_copy(update=files.get("student", {}))
     return study.model_copy(update={"data": data, "teacher": teacher, "student": student})
 
 
