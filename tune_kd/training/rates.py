@@ -34,10 +34,10 @@ How = Literal["measured now", "measured by an earlier plan", "measured in a sear
 RECKONED: Final[How] = "reckoned from multiplications"
 
 SHARE: Final = 0.2
-"""Of the rate of large matrices, what a training reaches that has not been measured: see benchmarks/README.md."""
+"""Of the rate of large matrices, what a training is taken to reach until it is measured: a guess on the safe side."""
 
 EPOCH_SECONDS: Final = 0.01
-"""What an epoch takes besides its images, where it has not been measured."""
+"""What an epoch is taken to need besides its images, where it has not been measured: a guess."""
 
 STEPS: Final = 10
 """So many steps should fit into the time of a measurement; large models are measured in smaller batches."""
