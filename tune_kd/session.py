@@ -253,7 +253,10 @@ class Session:
                 conductor = Conductor(ready.plan, ledger, everyone, teaching.ready)
                 ready.seat.progress = lambda: view.summary
                 check = self._check(teaching)
-                runner.conduct(conductor, material, ready.shares, teaching, check, ready.seat.may_use)
+                try:
+                    runner.conduct(conductor, material, ready.shares, teaching, check, ready.seat.may_use)
+                finally:
+                    teaching.end()
             assert teaching.taught is not None  # no final is trained before
             self._phases["teacher"] = teaching.seconds
             for reason, times in conductor.unstored.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ray
 from ray import tune
+from ray.air.execution._internal import RayActorManager
 from ray.tune.execution import class_cache, tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -43,6 +44,8 @@ def test_the_private_parts_are_there() -> None:
     assert issubclass(TrialProgressCallback, tune.Callback)
     assert callable(SearchAlgorithm.next_trial)
     assert hasattr(tune_controller.TuneController, "get_live_trials")
+    assert "self._actor_manager" in inspect.getsource(tune_controller)
+    assert callable(RayActorManager.cleanup)
 
 
 def test_tune_passes_the_two_numbers_that_are_ignored() -> None:

@@ -116,8 +116,15 @@ class InOrder(FIFOScheduler):
     def __init__(self, searcher: Hears) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
+        self._controller: Any = None
+
+    def let_go(self) -> None:
+        """Ends the trials' processes. Tune does so for an `Exception`, not for the errors that end a search at once."""
+        if self._controller is not None:
+            self._controller._actor_manager.cleanup()
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
+        self._controller = tune_controller
         # A process that could not be made ready for its next trial is one of which Tune tells nobody.
         for trial in [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.ERROR]:
             self._searcher.died(trial.trial_id)

@@ -105,13 +105,14 @@ def drive(
         return may_use(there(), live, more)
 
     searcher = LegSearcher(conductor, shares, floor, own_slots, wishes, check, reference)
+    scheduler = inside_tune.InOrder(searcher)
     scratch = tempfile.mkdtemp(prefix="tune_kd-")
     try:
         tune.Tuner(
             inside_tune.trainable(trial),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=inside_tune.InOrder(searcher),
+                scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -119,8 +120,11 @@ def drive(
                 name="legs", storage_path=scratch, verbose=0, callbacks=[inside_tune.Course(searcher)]
             ),
         ).fit()
-    except Broken as broken:
-        raise broken.cause from None
+    except BaseException as error:
+        scheduler.let_go()
+        if isinstance(error, Broken):
+            raise error.cause from None
+        raise
     finally:
         wishes.withdraw()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 import torch
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tune_kd import names
@@ -95,6 +95,7 @@ class Teaching:
         self.reference: ray.ObjectRef[Any] | None = None
         self.error: TuneKDError | None = None
         self.seconds = 0.0
+        self._place: PlacementGroup | None = None
         if taught := Taught.kept(storage):
             self._take(taught)
             return
@@ -155,10 +156,16 @@ class Teaching:
             if isinstance(cause, TuneKDError):
                 raise cause from None
             raise _failed(cause) from error
-        ray.kill(self._maker)
-        remove_placement_group(self._place)
+        self.end()
         self._take(taught)
         taught.keep(self._storage)
+
+    def end(self) -> None:
+        """Gives its place back, whether it was made or not."""
+        if self._place is not None:
+            ray.kill(self._maker)
+            remove_placement_group(self._place)
+            self._place = None
 
     def _take(self, taught: Taught) -> None:
         self._made(taught)
