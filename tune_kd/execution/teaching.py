@@ -115,6 +115,7 @@ class Teaching:
 
     def _start(self) -> None:
         remote: Any = ray.remote(Maker)
+        assert self._place is not None  # it has its place until it ends
         place = PlacementGroupSchedulingStrategy(self._place)
         self._maker = remote.options(
             num_cpus=self._threads, num_gpus=1 if self._gpu else 0, max_concurrency=2, scheduling_strategy=place
