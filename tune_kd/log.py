@@ -3,6 +3,7 @@
 A worker cannot write there, as it may be on another machine: what it has to say goes along with the end of its leg.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,17 @@ class _Once(logging.Filter):
         return new
 
 
+class _File(logging.FileHandler):
+    """Goes without what a full disk does not take: whoever notices the disk itself says so."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 class _Kept(logging.Handler):
     """A worker's, until its leg ends."""
 
@@ -47,7 +59,7 @@ _kept = _Kept()
 def recorded(folder: Path, verbose: bool = False) -> Iterator[None]:
     """Into the folder's file; verbosely with every detail, and to the screen as well."""
     level = logging.DEBUG if verbose else logging.WARNING
-    handlers: list[logging.Handler] = [logging.FileHandler(folder / names.LOG_FILE, encoding="utf-8", delay=True)]
+    handlers: list[logging.Handler] = [_File(folder / names.LOG_FILE, encoding="utf-8", delay=True)]
     if verbose:
         handlers.append(logging.StreamHandler())
     before, passes_on = LOGGER.level, LOGGER.propagate

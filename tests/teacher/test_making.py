@@ -62,7 +62,13 @@ def test_another_architecture_is_refused_with_the_keys_that_differ(data: Images,
 
 def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Images, tmp_path: Path) -> None:
     model = build("lightnn", classes=10, in_shape=(3, 32, 32))
-    export(tmp_path, model, (0.1,) * 3, (0.2,) * 3, {"in_shape": [3, 32, 32], "classes": list("abcdefghij")})
+    export(
+        tmp_path,
+        model,
+        (0.1,) * 3,
+        (0.2,) * 3,
+        {"architecture": "lightnn", "in_shape": [3, 32, 32], "classes": list("abcdefghij")},
+    )
     made = make(study(tmp_path / "weights.pt", "teacher.model=lightnn"), data)
     assert tuple(made.mean) == (0.1,) * 3
     assert tuple(made.std) == (0.2,) * 3

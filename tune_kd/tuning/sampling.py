@@ -56,10 +56,10 @@ class Glance:
         return [shown for place in (*sorted(best), *latest) if (shown := self._shown[place])]
 
     def _look(self, place: int, trial: FrozenTrial) -> None:
-        if place == len(self._shown):
+        while place >= len(self._shown):  # of a number in between nobody has said anything
             self._shown.append(None)
             self._keys.append(())
-        elif self._shown[place]:
+        if self._shown[place]:
             del self._order[bisect_left(self._order, self._keys[place])]
         self._shown[place] = shown = None if _half_asked(trial) else _as_ranked(trial)
         if shown:
@@ -68,9 +68,13 @@ class Glance:
 
 
 class ArmStudy(Study):
-    """An arm's study. Settings are queued in it when it is opened, so once none waits none ever will."""
+    """An arm's study, in which none waits before another setting is queued."""
 
     _none_waits = False
+
+    def enqueue_trial(self, *setting: Any, **more: Any) -> None:
+        super().enqueue_trial(*setting, **more)
+        self._none_waits = False
 
     def _pop_waiting_trial_id(self) -> int | None:
         # Optuna looks through all trials for one that waits.
