@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.test_release import FACTS
 from tune_kd import names
 from tune_kd.data.views import Views
 from tune_kd.errors import InputError
@@ -62,13 +63,8 @@ def test_another_architecture_is_refused_with_the_keys_that_differ(data: Images,
 
 def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Images, tmp_path: Path) -> None:
     model = build("lightnn", classes=10, in_shape=(3, 32, 32))
-    export(
-        tmp_path,
-        model,
-        (0.1,) * 3,
-        (0.2,) * 3,
-        {"architecture": "lightnn", "in_shape": [3, 32, 32], "classes": list("abcdefghij")},
-    )
+    facts = FACTS | {"architecture": "lightnn", "in_shape": [3, 32, 32], "classes": list("abcdefghij")}
+    export(tmp_path, model, (0.1,) * 3, (0.2,) * 3, facts)
     made = make(study(tmp_path / "weights.pt", "teacher.model=lightnn"), data)
     assert tuple(made.mean) == (0.1,) * 3
     assert tuple(made.std) == (0.2,) * 3
