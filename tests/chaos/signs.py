@@ -13,7 +13,8 @@ from tune_kd.tuning.ledger import ATTEMPTS
 
 OPERATIONS = {4: "asked", 7: "reported", 6: "ended"}
 """Optuna's numbers in its journal."""
-RESULTS = (names.TRIALS_FILE, names.FINALS_FILE, names.VERDICT_FILE, names.REPORT_FILE, names.MODEL_DIR)
+RESULTS = (names.TRIALS_FILE, names.FINALS_FILE, names.VERDICT_FILE, names.MODEL_DIR)
+"""What is written at the end alone; the report grows while the search runs."""
 POLL_SECONDS = 0.002
 
 
