@@ -1,6 +1,7 @@
 """Objects where a study has names: one small search with networks and images from Python."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,25 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import tune_kd
+from tests.distill.test_method import forget
 from tests.test_api import store
 from tune_kd import names
 from tune_kd.data import objects
 from tune_kd.distill.logits import KD
+from tune_kd.distill.method import Given, Method, Seen
+from tune_kd.names import DISTILLED
 
 STUDY: dict[str, Any] = {
     "study": "objects",
     "data": {"evaluate_on": [], "size": 60},
     "train": {"batch_size": 20, "lr": 0.01},
-    "conditions": {"student.model": ["small", "wide"]},
-    "search": {"kd.alpha": {"uniform": [0.1, 1.0]}, "train.lr": {"loguniform": [0.001, 0.05]}},
+    "conditions": {"student.model": ["small", "wide"], "kd.method": ["kd", "mine"]},
+    "search": {
+        "kd.alpha": {"uniform": [0.1, 1.0]},
+        "kd.mine_power": {"uniform": [1.0, 2.0]},
+        "train.lr": {"loguniform": [0.001, 0.05]},
+    },
+    "controls": ["scratch", "smoothed"],
     "budget": {"trials": 1, "epochs": 1, "repeats": 1},
 }
 
@@ -34,6 +43,19 @@ class Net(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         found: Tensor = self.layers(images)
         return found
+
+
+class Mine(Method):
+    """Pulls the student's logits, in units of its own, towards the teacher's."""
+
+    def __init__(self, given: Given, mine_power: float = 2.0) -> None:
+        super().__init__(given)
+        self.power = mine_power
+        self.unit = nn.Parameter(torch.ones(()))
+
+    def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
+        apart = (self.unit * student.logits - teacher.logits).abs()
+        return {"near": apart.pow(self.power).mean(), "small": 1e-3 * self.unit.square()}
 
 
 def small(classes: int, in_shape: tuple[int, int, int]) -> nn.Module:
@@ -58,6 +80,7 @@ GIVEN: dict[str, Any] = {
     "test": images(30, 2),
     "validation": images(30, 3),
     "student": {"small": small, "wide": wide},
+    "methods": {"mine": Mine},
 }
 
 
@@ -73,16 +96,51 @@ def teacher() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def result(ray_address: str, folder: Path, teacher: nn.Module) -> tune_kd.Result:
-    return tune_kd.search(STUDY, out=folder, quiet=True, tracking_uri=store(folder), teacher=teacher, **GIVEN)
+def result(ray_address: str, folder: Path, teacher: nn.Module) -> Iterator[tune_kd.Result]:
+    try:
+        yield tune_kd.search(STUDY, out=folder, quiet=True, tracking_uri=store(folder), teacher=teacher, **GIVEN)
+    finally:
+        forget("mine")
 
 
 def test_they_are_searched_and_tested_on_what_was_set_apart(result: tune_kd.Result) -> None:
     verdict = result.verdict
-    assert [cell.cell["student.model"] for cell in verdict.cells] == ["small", "wide"]
+    assert [(cell.cell["student.model"], cell.cell["kd.method"]) for cell in verdict.cells] == [
+        (student, method) for student in ("small", "wide") for method in ("kd", "mine")
+    ]
     assert verdict.facts["images"]["test"] == 30
     assert verdict.facts["images"]["validation"] == 30
     assert verdict.facts["images"]["student/google"] + verdict.facts["images"]["student/drawn"] <= 180
+
+
+def test_a_method_and_the_smoothed_control_are_searched_trained_and_compared(result: tune_kd.Result) -> None:
+    trials = result.trials
+    arms = [*trials[["arm", "config.student.model", "config.kd.method"]].itertuples(index=False, name=None)]
+    taught = [(DISTILLED, student, method) for student in ("small", "wide") for method in ("kd", "mine")]
+    untaught = [(arm, student) for arm in names.CONTROLS for student in ("small", "wide")]
+    assert {arm for arm in arms if arm[0] == DISTILLED} == set(taught)
+    assert {arm[:2] for arm in arms if arm[0] != DISTILLED} == set(untaught)
+    smoothing, power = trials["config.train.label_smoothing"], trials["config.kd.mine_power"]
+    assert (smoothing[trials["arm"] == names.SMOOTHED] > 0).all()
+    assert (smoothing[trials["arm"] != names.SMOOTHED] == 0).all()
+    own = trials["config.kd.method"] == "mine"
+    assert power[own & (trials["arm"] == DISTILLED)].between(1, 2).all()
+    # A control stands in the table once for each cell that it serves.
+    finals = result.finals
+    assert len(finals) == len(taught) + 2 * len(untaught)
+    assert finals[names.TEST_ACCURACY].notna().all()
+    for cell in result.verdict.cells:
+        assert cell.distilled is not None
+        assert cell.scratch is not None
+
+
+def test_the_parts_of_a_methods_loss_are_kept_by_name(result: tune_kd.Result) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(store(result.folder))
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    logged = {key for run in runs for key in run.data.metrics if key.startswith(names.LOSS_PART)}
+    assert logged == {"loss_kd_mine_near", "loss_kd_mine_small"}
 
 
 def test_the_teacher_is_the_one_that_was_given(result: tune_kd.Result, teacher: nn.Module) -> None:
@@ -116,7 +174,7 @@ def test_going_on_needs_the_same_objects(result: tune_kd.Result, folder: Path, t
 
 
 def test_it_goes_on_with_them(result: tune_kd.Result) -> None:
-    assert len(result.extend(trials=2, quiet=True).trials) == 8
+    assert len(result.extend(trials=2, quiet=True).trials) == 16
 
 
 @pytest.mark.parametrize(

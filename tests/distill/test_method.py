@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tune_kd.errors import InputError
 from tune_kd.names import DISTILLED
 from tune_kd.space import methods
 from tune_kd.space.load import dump, load
-from tune_kd.space.study import constants, resolve, searched_keys
+from tune_kd.space.study import constants, resolve, searched_keys, suggest
 from tune_kd.training.images import Images
 from tune_kd.training.train import Job, train
 
@@ -53,7 +54,8 @@ def test_a_line_says_what_its_class_takes(name: str) -> None:
     known, made = methods.METHODS[name], class_of(name)
     arguments = set(inspect.signature(made).parameters) - {"given"}
     assert arguments == {key for key in known.settings if key != f"{name}_weight"}
-    assert (made.soft, made.features) == (known.soft, known.features)
+    told = made.soft, made.features, made.own_temperature
+    assert told == (known.soft, known.features, known.own_temperature)
 
 
 def test_a_method_of_the_users_is_searched_trained_and_kept(mine: None, tmp_path: Path) -> None:
@@ -114,6 +116,43 @@ def test_a_setting_of_another_method_is_not_asked_for() -> None:
     # One that stands there all the same is kept, and counts where its method does.
     assert constants(load("study: s\nkd: {rest_weight: 3}\n"))["kd.rest_weight"] == 3.0
     assert load("study: s\nkd: {rest_weight: 8, target_weight: 1}\n") == load("study: s\n")
+
+
+def test_only_settings_that_a_method_uses_are_searched() -> None:
+    study = load(
+        "study: s\nconditions: {kd.method: [kd, ctkd, at, kd+ctkd]}\nsearch: {kd.temperature: {uniform: [1, 4]}, "
+        "kd.ctkd_span: {uniform: [4, 40]}, kd.standardize: {choice: [true, false]}}\n"
+    )
+
+    def asked(method: str) -> set[str]:
+        trial = Lowest()
+        suggest(study, DISTILLED, {"kd.method": method}, trial)
+        return trial.asked
+
+    own, shared = {"kd.temperature"}, {"kd.standardize"}
+    assert asked("kd") == own | shared
+    assert asked("ctkd") == {"kd.ctkd_span"} | shared
+    assert asked("at") == set()
+    assert asked("kd+ctkd") == own | shared | {"kd.ctkd_span"}
+
+
+class Lowest:
+    """A trial that takes the first value of whatever it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        self.asked.add(name)
+        return low
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        self.asked.add(name)
+        return low
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        self.asked.add(name)
+        return choices[0]
 
 
 def test_joined_methods_are_known_ones_each_once() -> None:

@@ -14,6 +14,7 @@ class CTKD(Method):
     """KD whose temperature goes up the loss while the student goes down it; how fast grows over the first epochs."""
 
     soft = True
+    own_temperature = True
 
     def __init__(self, given: Given, ctkd_lowest: float, ctkd_span: float, ctkd_epochs: int) -> None:
         super().__init__(given)

@@ -66,6 +66,9 @@ class Method(nn.Module):
     soft: ClassVar[bool] = False
     """Whether it compares logits, so that `kd.temperature` and `kd.standardize` mean something to it."""
 
+    own_temperature: ClassVar[bool] = False
+    """Whether one that compares logits has a temperature of its own, so that `kd.temperature` means nothing to it."""
+
     features: ClassVar[bool] = False
     """Whether it needs the teacher's network beside the student, not only its logits."""
 

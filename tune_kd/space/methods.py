@@ -21,23 +21,26 @@ JOIN: Final = "+"
 PLACES: Final = ("auto", "first", "middle", "last", "all")
 """Which of the pairs of layers that were found a method compares; `auto` are those its authors compare."""
 
+TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperature_end")
+
 
 @dataclass(frozen=True)
 class Known:
-    """A method as a study sees it. A soft one compares logits, so it has a use for T and for standardization; one of
-    features compares maps, and the teacher's network runs for it."""
+    """A method as a study sees it. A soft one compares logits, so it has a use for standardization and, unless it has
+    temperatures of its own, for T; one of features compares maps, and the teacher's network runs for it."""
 
     place: str | type[Any]
     settings: Mapping[str, FieldInfo]
     source: str = ""
     soft: bool = True
     features: bool = False
+    own_temperature: bool = False
 
 
-def _known(source: str, place: str, features: bool = False, **settings: Any) -> Known:
+def _known(source: str, place: str, features: bool = False, own_temperature: bool = False, **settings: Any) -> Known:
     """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
     fields = {name: _field(*told) for name, told in settings.items()}
-    return Known(f"tune_kd.distill.{place}", fields, source, not features, features)
+    return Known(f"tune_kd.distill.{place}", fields, source, not features, features, own_temperature)
 
 
 def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
@@ -70,6 +73,7 @@ METHODS: Final[dict[str, Known]] = {
     "ctkd": _known(
         "Li 2023",
         "curriculum:CTKD",
+        own_temperature=True,
         ctkd_lowest=(1.0, "the temperature that the learned one stays above", Positive),
         ctkd_span=(20.0, "how far the learned temperature reaches above the lowest", Positive),
         ctkd_epochs=(10, "epochs over which the temperature comes to learn as fast as the student", Count),
@@ -119,7 +123,8 @@ def _enter(name: str, known: Known) -> None:
     METHODS[name] = known
     FIELDS.update(own)
     shared = [
-        *(("kd.temperature", "kd.standardize") if known.soft else ()),
+        *(("kd.standardize",) if known.soft else ()),
+        *(TEMPERATURE if known.soft and not known.own_temperature else ()),
         *(("kd.layers",) if known.features else ()),
     ]
     for key in [*own, *shared]:
@@ -147,7 +152,7 @@ def register(name: str, place: type[Any]) -> None:
     own = {weight_key(name), *(f"kd.{key}" for key in settings if f"kd.{key}" != weight_key(name))}
     if taken := sorted(own & FIELDS.keys()):
         raise InputError(f"{at}: another method has {', '.join(taken)}. Rename the argument; {name}_… is free.")
-    kinds = getattr(place, "soft", False), getattr(place, "features", False)
+    kinds = [getattr(place, kind, False) for kind in ("soft", "features", "own_temperature")]
     _enter(name, Known(place, settings, place.__name__, *kinds))
 
 

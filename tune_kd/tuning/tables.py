@@ -110,5 +110,8 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
         if len({type(value) for value in table[column].dropna()} - {int, float}) and column.startswith(
             (names.CELL_PREFIX, names.CONFIG_PREFIX)
         ):
-            table[column] = table[column].map(lambda value: None if value is None else str(value))
+            # What a row lacks is NaN, the only value that is not itself.
+            table[column] = table[column].map(
+                lambda value: str(value) if value == value and value is not None else None
+            )
     return table
