@@ -29,7 +29,8 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.making import Teacher
 from tune_kd.tuning.callbacks import Callback, Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger
+from tune_kd.tuning.entry import RESULT, Entry
+from tune_kd.tuning.ledger import Ledger
 
 LegTraining = Callable[[Mapping[str, Any], ray.ObjectRef[Any], Report], dict[str, Any]]
 

@@ -32,7 +32,7 @@ from tune_kd.storage.stores import Storage
 from tune_kd.teacher.making import Teacher
 from tune_kd.tracking import SearchInfo, Tracker
 from tune_kd.tuning.callbacks import Tracked
-from tune_kd.tuning.ledger import Entry
+from tune_kd.tuning.entry import Entry
 
 GOAL = 1.02
 WITH, WITHOUT = "with MLflow", "without"

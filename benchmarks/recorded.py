@@ -22,7 +22,8 @@ from tune_kd.space.messages import FIELDS
 from tune_kd.space.study import Study, suggest
 from tune_kd.tuning.callbacks import Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor, Leg
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger
+from tune_kd.tuning.entry import RESULT, Entry
+from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.rules import Rule
 from tune_kd.tuning.sampling import sampler
 

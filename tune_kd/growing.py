@@ -14,7 +14,8 @@ from tune_kd.space.study import searched_keys
 from tune_kd.storage.files import replace
 from tune_kd.summary import cells
 from tune_kd.summary.growing import Grown, growing
-from tune_kd.tuning.ledger import Entry, Ledger
+from tune_kd.tuning.entry import Entry
+from tune_kd.tuning.ledger import Ledger
 
 SECONDS: Final = 30.0
 """Between two pages. The first is written with the first report."""

@@ -16,7 +16,8 @@ from rich.text import Text
 from tune_kd import names
 from tune_kd.plan import Plan, label
 from tune_kd.said import LINE_SECONDS
-from tune_kd.tuning.ledger import Entry, Ledger
+from tune_kd.tuning.entry import Entry
+from tune_kd.tuning.ledger import Ledger
 
 MOST_ROWS = 24
 DRAW_SECONDS = 1.0

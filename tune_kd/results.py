@@ -30,7 +30,8 @@ from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.export import FromPixels, export
 from tune_kd.training.images import resized
 from tune_kd.tuning import tables
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_weights, kept_value
+from tune_kd.tuning.entry import RESULT, Entry, best_weights, kept_value
+from tune_kd.tuning.ledger import Ledger
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
 

@@ -225,6 +225,7 @@ class Session:
         report = partial(self._listener.lesson, study.teacher.epochs)
         gpu, objects = ready.shares.on_gpu, material.objects
         teaching = Teaching(study, ready.prepared, ready.storage, material.agree, gpu, report, made, objects)
+        teaching.begin()
         if teaching.taught is None:
             what = "loading" if study.teacher.checkpoint else "training"
             images = f"{len(ready.prepared.splits.test):,} images"
@@ -235,9 +236,9 @@ class Session:
         """Every trial and final. Scratch trials do not wait for the teacher."""
         with self._phase("search", ready.seat):
             splits, mean, std = ready.prepared.splits, ready.prepared.mean, ready.prepared.std
-            agree = None if ready.storage.folder else Agreement(ready.storage)
+            agree = None if ready.storage.folder else Agreement.begun(ready.storage)
             # A Ray that was there before may have other machines, or get them; each has a cache of its own.
-            neighbours = Exchange() if self._shared else None
+            neighbours = Exchange.begun() if self._shared else None
             shared = (ready.study, splits, mean, std, ready.storage, agree, neighbours)
             material = Material(*shared, ready.prepared.students, self._request.objects.travelling)
             teaching = self._teach(ledger, material, ready)

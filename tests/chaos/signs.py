@@ -9,7 +9,7 @@ from typing import Any
 from tests.chaos.world import Search
 from tune_kd import names
 from tune_kd.tuning.conductor import MOST_ATTEMPTS
-from tune_kd.tuning.ledger import ATTEMPTS
+from tune_kd.tuning.entry import ATTEMPTS
 
 OPERATIONS = {4: "asked", 7: "reported", 6: "ended"}
 """Optuna's numbers in its journal."""

@@ -129,7 +129,7 @@ class Begun:
         splits = Splits(
             pixels(), np.zeros(IMAGES, np.int64), tuple("abcdefghij"), none, none, none, {}, {"images": images}
         )
-        self.exchange = Exchange()
+        self.exchange = Exchange.begun()
         material = Material(load(STUDY), splits, teacher.mean, teacher.std, Storage.at("."), None, self.exchange)
         self.given = Search(ray.put(material), ray.put(teacher))
         self.cache = f"{CacheKey(teacher.digest, images, VIEWS.key).digest}-{IMAGES}x{VIEWS.count}x10"
@@ -242,7 +242,7 @@ def test_a_depot_that_does_not_answer_holds_a_training_up_for_a_tenth_of_its_tim
 ) -> None:
     usual = exchange.ANSWER_SECONDS
     monkeypatch.setattr(exchange, "ANSWER_SECONDS", 0.2)
-    asked = Exchange()
+    asked = Exchange.begun()
     process = ray.get(asked._depot.__ray_call__.remote(lambda depot: os.getpid()))
     os.kill(process, signal.SIGSTOP)
     try:

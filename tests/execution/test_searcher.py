@@ -9,7 +9,7 @@ from tune_kd import names
 from tune_kd.execution.resources import Node, Share, Shares, slots
 from tune_kd.execution.searcher import PATIENCE_SECONDS, Floor, LegSearcher
 from tune_kd.tuning.conductor import GPU_FULL, HOST_FULL, MESSAGE, MOST_ATTEMPTS, OK, OUTCOME
-from tune_kd.tuning.ledger import RESULT
+from tune_kd.tuning.entry import RESULT
 
 SMALL, LARGE = "digits_student_tiny", "digits_student"
 STUDENTS = ("conditions={student.model: [digits_student_tiny, digits_student]}",)

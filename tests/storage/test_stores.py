@@ -301,11 +301,11 @@ def test_machines_that_share_no_folder_agree_on_the_first_decision(
     storage, model = Storage.at(server.address, "agreed"), "digits_student_tiny"
     file = Path(f"training.{model}{names.PRECISION_SUFFIX}")
     decide: Any = ray.remote(num_cpus=0)(lambda agree, number: agree(file, lambda: {"precision": number}))
-    agree = Agreement(storage)
+    agree = Agreement.begun(storage)
     found = ray.get([decide.remote(agree, number) for number in range(4)])
     assert all(each == found[0] for each in found)
     # So does a search that goes on, with a register of its own.
-    assert Agreement(storage)(file, lambda: {"precision": "another"}) == found[0]
+    assert Agreement.begun(storage)(file, lambda: {"precision": "another"}) == found[0]
     # And so does its record.
     assert results.decided(plan.make(load(STUDY)), storage, tmp_path) == {f"training.{model}": found[0]}
 

@@ -10,7 +10,8 @@ from typing import Any
 from tune_kd import names, plan
 from tune_kd.space.load import load
 from tune_kd.tuning.conductor import DIVERGED, MESSAGE, OK, OUTCOME, Conductor, Leg
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger
+from tune_kd.tuning.entry import RESULT, Entry
+from tune_kd.tuning.ledger import Ledger
 
 STUDY = """
 study: played

@@ -11,7 +11,7 @@ from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.space.rules import RULES
 from tune_kd.tuning.conductor import MESSAGE, MOST_ATTEMPTS, MOST_UNSTORED, NOT_STORED, OUTCOME, Leg
-from tune_kd.tuning.ledger import best_value
+from tune_kd.tuning.entry import best_value
 
 
 def test_a_whole_search(tmp_path: Path) -> None:

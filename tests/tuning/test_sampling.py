@@ -13,10 +13,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests.tuning.played import Play
 from tune_kd.plan import Arm
 from tune_kd.space.load import load
-from tune_kd.tuning.ledger import Entry, Ledger
+from tune_kd.tuning.entry import Entry
+from tune_kd.tuning.inside_optuna import ArmStudy
+from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Accuracy
-from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, ArmStudy, AsRanked, Glance, sampler
+from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, Glance, sampler
 
 
 def trial(number: int, value: float, step: int = 0) -> FrozenTrial:

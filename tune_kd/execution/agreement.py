@@ -36,13 +36,17 @@ class Register:
 class Agreement:
     """Asks the register from whatever machine. Made by the search itself, beside which the register runs."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, register: Any) -> None:
+        self._register = register
+
+    @classmethod
+    def begun(cls, storage: Storage) -> "Agreement":
+        """Starts the register."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._register: Any = (
-            ray.remote(Register)
-            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)
-            .remote(storage)
+        placed = ray.remote(Register).options(
+            num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
         )
+        return cls(placed.remote(storage))
 
     def __call__(self, file: Path, decide: Callable[[], Decision]) -> Decision:
         name = f"{names.CHECKPOINT_DIR}/{file.name}"

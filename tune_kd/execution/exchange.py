@@ -94,12 +94,17 @@ class Depot:
 class Exchange:
     """Asks the depot from whatever machine. Made by the search itself, beside which the depot runs."""
 
-    def __init__(self) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._depot: Any = ray.remote(Depot).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+    def __init__(self, depot: Any) -> None:
+        self._depot = depot
         self._read: dict[str, Place] = {}
         self._coming: dict[str, list[ray.ObjectRef[Any]]] = {}
         self._rests_until = 0.0
+
+    @classmethod
+    def begun(cls) -> "Exchange":
+        """Starts the depot."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return cls(ray.remote(Depot).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote())
 
     def ask(self, cache: str) -> Iterator[Block]:
         began = time.monotonic()

@@ -96,20 +96,25 @@ class Teaching:
         self.error: TuneKDError | None = None
         self.seconds = 0.0
         self._place: PlacementGroup | None = None
-        if taught := Taught.kept(storage):
+        self._order = (study, prepared, storage, agree, objects)
+
+    def begin(self) -> None:
+        """Takes the teacher that is there; else loads it, takes a place and starts the process that makes it."""
+        if taught := Taught.kept(self._storage):
             self._take(taught)
             return
+        study, prepared, storage, agree, objects = self._order
         file = study.teacher.checkpoint
         # A file of the user's is read here: other machines need not have it.
         loaded = (
             teacher.load(study, Path(file), _images(prepared), prepared.splits.classes) if file is not None else None
         )
-        self._order = (study, ray.put(prepared), ray.put(loaded), storage, agree, objects)
+        self._sent = (study, ray.put(prepared), ray.put(loaded), storage, agree, objects)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.
-        self._threads = 1 if gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
+        self._threads = 1 if self._gpu else max(1, int(ray.cluster_resources().get("CPU", 1) / nodes) // 2)
         # Its place is taken before any trial's: they keep theirs, and some would wait for the teacher for ever.
-        self._place = placement_group([{"CPU": self._threads} | ({"GPU": 1} if gpu else {})])
+        self._place = placement_group([{"CPU": self._threads} | ({"GPU": 1} if self._gpu else {})])
         self._place.wait(PLACE_SECONDS)
         self._start()
 
@@ -120,7 +125,7 @@ class Teaching:
         self._maker = remote.options(
             num_cpus=self._threads, num_gpus=1 if self._gpu else 0, max_concurrency=2, scheduling_strategy=place
         ).remote()
-        self._making = self._maker.make.remote(*self._order, self._threads)
+        self._making = self._maker.make.remote(*self._sent, self._threads)
         self._hearing = self._maker.heard.remote(self._told)
 
     def takes(self) -> Share | None:

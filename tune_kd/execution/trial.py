@@ -26,7 +26,7 @@ from tune_kd.training import checkpoint, measures, rates
 from tune_kd.training.images import as_tensor
 from tune_kd.training.train import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
-from tune_kd.tuning.ledger import RESULT, best_weights
+from tune_kd.tuning.entry import RESULT, best_weights
 
 Report = Callable[[dict[str, Any]], None]
 

@@ -10,7 +10,8 @@ from tune_kd.errors import InputError
 from tune_kd.names import TrialState
 from tune_kd.plan import Plan, label
 from tune_kd.space.study import Study, searched_keys
-from tune_kd.tuning.ledger import RESULT, Entry, Ledger, best_value
+from tune_kd.tuning.entry import RESULT, Entry, best_value
+from tune_kd.tuning.ledger import Ledger
 
 if TYPE_CHECKING:
     from tune_kd.tracking import Tracker

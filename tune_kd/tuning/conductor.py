@@ -18,7 +18,8 @@ from tune_kd.names import TrialState
 from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import CONFIRM_SEEDS, TrialConfig
 from tune_kd.tuning.callbacks import Callback
-from tune_kd.tuning.ledger import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, Ledger, best_value, kept_value
+from tune_kd.tuning.entry import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, best_value, kept_value
+from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.ranking import to_confirm
 from tune_kd.tuning.rules import GoOn, Rule
 

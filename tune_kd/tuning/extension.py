@@ -7,6 +7,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from tune_kd.tuning.inside_optuna import id_of_study
+
 INSTEAD_OF = "instead_of"
 
 
@@ -20,7 +22,7 @@ def take_up_again(study: optuna.Study, storage: BaseStorage, epochs: int) -> Non
             copy = deepcopy(trial)
             copy.state, copy.values, copy.datetime_complete = TrialState.RUNNING, None, None
             copy.set_user_attr(INSTEAD_OF, trial.number)
-            storage.create_new_trial(study._study_id, copy)
+            storage.create_new_trial(id_of_study(study), copy)
 
 
 def replaced(trials: Sequence[FrozenTrial]) -> set[int]:

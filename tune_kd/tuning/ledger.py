@@ -4,12 +4,10 @@ A suggestion is in it before its training starts, a report before anything else 
 to go on after a kill is read back from here.
 """
 
-import hashlib
 import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +20,19 @@ from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.seeds import derive
 from tune_kd.space.schema import TrialConfig
-from tune_kd.space.study import Study, grid_points, of_arm, searched_keys, suggest
+from tune_kd.space.study import grid_points, of_arm, searched_keys, suggest
+from tune_kd.tuning.entry import ARM, CONFIG, EPOCHS, NUMBER, REASON, REPEAT, ROLE, SEED, Entry
 from tune_kd.tuning.extension import INSTEAD_OF, replaced, take_up_again
 from tune_kd.tuning.given import GIVEN
+from tune_kd.tuning.inside_optuna import ArmStudy, id_of, id_of_study
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
-from tune_kd.tuning.ranking import kept, ranked
+from tune_kd.tuning.ranking import ranked
 from tune_kd.tuning.rules import Rule, rule_named
-from tune_kd.tuning.sampling import ArmStudy, Glance, sampler
+from tune_kd.tuning.sampling import Glance, sampler
 
-NUMBER, SEED, CONFIG, SECONDS, RESULT, ATTEMPTS = "number", "seed", "config", "seconds", "result", "attempts"
-REASON, FACTOR = names.STOP_REASON, "share_factor"
-ARM, REPEAT, SEARCH, TEACHER, SPENT, RUN_PREFIX = "arm", "repeat", "search_id", "teacher", "spent", "mlflow run of "
-COSTS, EPOCHS, ROLE, LOOKS = "costs", "epochs", "role", "looks"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One training: a trial of an arm, or of a setting of its once more. `id` is Optuna's, unique in the ledger."""
-
-    id: int
-    arm: Arm
-    number: int
-    """Its number in its own Optuna study, which is what the rule counts by."""
-    serial: int
-    """Its number in the whole search, which is what people see."""
-    config: TrialConfig
-    seed: int
-    role: names.Role
-
-    @property
-    def final(self) -> bool:
-        return self.role == names.FINAL
-
-    @property
-    def key(self) -> str:
-        return f"{self.role}-{self.serial}"
-
-    @property
-    def saved(self) -> str:
-        """Its checkpoint in the storage.
-
-        What is trained is part of the name. A search that goes on elsewhere begins with a copy of its ledger that is
-        some seconds old, but with all checkpoints: it may give a number out again, with another configuration, which
-        must not go on from those weights.
-        """
-        trained = json.dumps([self.arm.key, self.config, self.seed], sort_keys=True)
-        return f"{names.CHECKPOINT_DIR}/{self.key}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}.pt"
+SEARCH, TEACHER, SPENT, RUN_PREFIX, COSTS, LOOKS = "search_id", "teacher", "spent", "mlflow run of ", "costs", "looks"
+"""What is noted of the search as a whole, beside the finals."""
 
 
 class Ledger:
@@ -80,7 +44,7 @@ class Ledger:
         self._storage: BaseStorage = JournalStorage(self._file) if self._file else InMemoryStorage()
         self._plan = plan
         self.objective = objective_of(plan.study)
-        self._known = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
+        self._known = {study.study_name: id_of_study(study) for study in self._storage.get_all_studies()}
         self._arms = [self._open(f"{name} | {arm.key}", {"arm": arm.name, "cell": dict(arm.cell)}) for arm in plan.arms]
         self._finals = self._open(f"{name} | finals", {SEARCH: uuid.uuid4().hex})
         for arm, study in zip(plan.arms, self._arms, strict=True):
@@ -111,7 +75,7 @@ class Ledger:
         """A trial cut off while it was being asked for is no trial; a setting it had taken is queued again."""
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if CONFIG not in trial.user_attrs:
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                self._storage.set_trial_state_values(id_of(trial), TrialState.FAIL)
                 if "fixed_params" in trial.system_attrs:
                     study.enqueue_trial(trial.system_attrs["fixed_params"])
 
@@ -199,7 +163,7 @@ class Ledger:
         trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
         self._asked[arm.number] += 1
-        entry = self._entry(arm, self._storage.get_trial(trial._trial_id))
+        entry = self._entry(arm, self._storage.get_trial(id_of(trial)))
         self._changed(entry)
         return entry
 
@@ -209,7 +173,7 @@ class Ledger:
         told = {ROLE: role, ARM: arm.number, REPEAT: repeat, EPOCHS: self._plan.study.budget.epochs}
         for key, value in (told | {CONFIG: json.dumps(config)}).items():
             trial.set_user_attr(key, value)
-        return self._again(self._storage.get_trial(trial._trial_id))
+        return self._again(self._storage.get_trial(id_of(trial)))
 
     def report(self, entry: Entry, epoch: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(entry.id, epoch, value)
@@ -220,7 +184,7 @@ class Ledger:
 
     def note_run(self, key: str, run_id: str) -> None:
         """MLflow's run of a training. It can become known when the trial is closed, so it stands beside the trials."""
-        self._storage.set_study_user_attr(self._finals._study_id, RUN_PREFIX + key, run_id)
+        self._storage.set_study_user_attr(id_of_study(self._finals), RUN_PREFIX + key, run_id)
 
     def finish(self, entry: Entry, state: str, reason: str = "", value: float | None = None) -> None:
         if reason:
@@ -242,7 +206,7 @@ class Ledger:
 
     def run_ids(self) -> dict[str, str]:
         """MLflow's runs by the trainings' keys."""
-        attributes = self._storage.get_study_user_attrs(self._finals._study_id)
+        attributes = self._storage.get_study_user_attrs(id_of_study(self._finals))
         return {key.removeprefix(RUN_PREFIX): run for key, run in attributes.items() if key.startswith(RUN_PREFIX)}
 
     def record(self, entry: Entry) -> FrozenTrial:
@@ -322,9 +286,7 @@ class Ledger:
 
     def _entry(self, arm: Arm, trial: FrozenTrial) -> Entry:
         told = trial.user_attrs
-        return Entry(
-            trial._trial_id, arm, trial.number, told[NUMBER], json.loads(told[CONFIG]), told[SEED], names.TRIAL
-        )
+        return Entry(id_of(trial), arm, trial.number, told[NUMBER], json.loads(told[CONFIG]), told[SEED], names.TRIAL)
 
     def _again(self, trial: FrozenTrial) -> Entry:
         attributes = trial.user_attrs
@@ -333,18 +295,4 @@ class Ledger:
         seed = derive(self._plan.study.seed, role, attributes[REPEAT]) % 2**31
         arm = self._plan.arms[attributes[ARM]]
         config = json.loads(attributes[CONFIG])
-        return Entry(trial._trial_id, arm, trial.number, trial.number, config, seed, role)
-
-
-def best_weights(saved: str) -> str:
-    """Where a final leaves the weights that were tested, beside its checkpoint."""
-    return saved.removesuffix(".pt") + ".best"
-
-
-def best_value(trial: FrozenTrial) -> float:
-    return max(trial.intermediate_values.values())
-
-
-def kept_value(study: Study, trial: FrozenTrial) -> float:
-    """The validation accuracy of the weights that a training keeps: what a trial is worth, and a final tested with."""
-    return kept(trial, study.train.keep)
+        return Entry(id_of(trial), arm, trial.number, trial.number, config, seed, role)

@@ -17,7 +17,8 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import TrialConfig
 
 if TYPE_CHECKING:
-    from tune_kd.tuning.ledger import Entry, Ledger
+    from tune_kd.tuning.entry import Entry
+    from tune_kd.tuning.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from tune_kd.tuning.fronts import Point
+from tune_kd.tuning.inside_optuna import Shown, id_of, storage_of
 from tune_kd.tuning.objectives import Objective
 
 MOST_SEEN, LATEST_SEEN = 300, 250
@@ -67,27 +68,11 @@ class Glance:
             insort(self._order, self._keys[place])
 
 
-class ArmStudy(Study):
-    """An arm's study, in which none waits before another setting is queued."""
-
-    _none_waits = False
-
-    def enqueue_trial(self, *setting: Any, **more: Any) -> None:
-        super().enqueue_trial(*setting, **more)
-        self._none_waits = False
-
-    def _pop_waiting_trial_id(self) -> int | None:
-        # Optuna looks through all trials for one that waits.
-        found = None if self._none_waits else super()._pop_waiting_trial_id()
-        self._none_waits = found is None
-        return found
-
-
 def _key(trial: FrozenTrial, place: int) -> tuple[float, ...]:
     return (*(-part for part in _standing(trial)), place)
 
 
-class AsRanked(Study):
+class AsRanked(Shown):
     """An arm's study in which a trial that waits at a rung counts by what it has shown.
 
     Optuna's TPE takes every running trial for a bad one (constant_liar). Among paused trials are the best ones, so they
@@ -95,22 +80,12 @@ class AsRanked(Study):
     worst.
     """
 
-    _seen: list[FrozenTrial] | None = None
-    """One suggestion looks several times."""
-
     def __init__(self, name: str, storage: BaseStorage, glance: Glance | None = None) -> None:
         super().__init__(name, storage)
         self._glance = glance or Glance()
 
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        if self._seen is None:
-            self._seen = self._glance.seen(self._all, self._storage.get_trial)
-        return [trial for trial in self._seen if states is None or trial.state in states]
-
-    def _all(self) -> list[FrozenTrial]:
-        return super()._get_trials(False)
+    def shown(self) -> Sequence[FrozenTrial]:
+        return self._glance.seen(self.all, self.one)
 
 
 def _standing(trial: FrozenTrial) -> tuple[int, int, float]:
@@ -136,7 +111,7 @@ def _half_asked(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and not trial.user_attrs
 
 
-class AsFront(AsRanked):
+class AsFront(Shown):
     """The arm of a search with two objectives, as a study with one, whose value the objective says.
 
     Optuna's own multi-objective studies know no intermediate values, which the ledger and the rules live by. A trial
@@ -155,12 +130,13 @@ class AsFront(AsRanked):
         self._costs = costs
         self._values = values
 
-    def _all(self) -> list[FrozenTrial]:
-        trials = [_as_ranked(trial) for trial in super()._all() if not _half_asked(trial)]
+    def shown(self) -> Sequence[FrozenTrial]:
+        trials = [_as_ranked(trial) for trial in self.all() if not _half_asked(trial)]
         told = [trial for trial in trials if trial.state.is_finished() and trial.intermediate_values]
         points = {trial.number: (self._costs[trial.number], max(trial.intermediate_values.values())) for trial in told}
         values = self._values(points)
-        return [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
+        valued = [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
+        return Glance().seen(lambda: valued, self.one)
 
 
 def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
@@ -181,8 +157,8 @@ class RankingSampler(BaseSampler):
 
     def _ranked(self, study: Study, trial: FrozenTrial) -> Study:
         if self._shown is None:
-            self._glance.changed(trial.number, trial._trial_id)
-            self._shown = self._view(study.study_name, study._storage)
+            self._glance.changed(trial.number, id_of(trial))
+            self._shown = self._view(study.study_name, storage_of(study))
         return self._shown
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -13,7 +13,8 @@ from tune_kd import names
 from tune_kd.plan import Arm, Plan
 from tune_kd.tuning.callbacks import Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor, Leg
-from tune_kd.tuning.ledger import RESULT, Ledger
+from tune_kd.tuning.entry import RESULT
+from tune_kd.tuning.ledger import Ledger
 
 
 @dataclass(frozen=True)

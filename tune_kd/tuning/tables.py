@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
 from tune_kd.storage.files import replace
-from tune_kd.tuning.ledger import RESULT, SECONDS, Entry, Ledger, best_weights, kept_value
+from tune_kd.tuning.entry import RESULT, SECONDS, Entry, best_weights, kept_value
+from tune_kd.tuning.ledger import Ledger
 
 RUN_ID = "mlflow_run_id"
 
