@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import all as all_of_them
 from benchmarks import calibration, exercise, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 from tests.patience import PATIENCE
+from tune_kd.summary.statistics import NO_DIFFERENCE
 
 ROOT = Path(__file__).parents[1]
 KEYS = {"benchmark", "command", "when", "machine", "load_average", "settings", "equal_work", "rounds", "results"}
@@ -202,3 +205,25 @@ def test_calibration_judges_as_a_search_does_and_is_never_silent_of_a_loss(tmp_p
     assert sum(row["false"][-1] * row["searches"] for row in nulls) <= 0.15 * sum(row["searches"] for row in nulls)
     assert [row["silent"] for row in one_sided] == [0.0] * 6
     assert (tmp_path / "t.md").read_text().count("| normal |") == 9
+
+
+def test_calibration_skips_only_searches_that_have_no_word() -> None:
+    random = np.random.default_rng(3)
+    skipped = 0
+    for kind in calibration.NULLS.values():
+        distilled, scratch = kind(random, (30, 4, 5))
+        distilled += 0.01  # some have words
+        may = calibration.may_say(distilled - scratch, 2)
+        for number in np.flatnonzero(~may):
+            drawn = list(zip(distilled[number], scratch[number], strict=True))
+            assert {cell["word"] for cell in calibration.verdict(drawn, 2)} == {NO_DIFFERENCE}
+            skipped += 1
+        assert may.any()
+    assert skipped > 30
+
+
+def test_calibrations_interval_is_exact() -> None:
+    low, high = calibration.likely(0.05, 200)
+    assert stats.binom.sf(9, 200, low) == pytest.approx(0.025)
+    assert stats.binom.cdf(10, 200, high) == pytest.approx(0.025)
+    assert calibration.likely(0.0, 10)[0] == 0.0

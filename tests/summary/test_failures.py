@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tune_kd import names
 from tune_kd.summary import headline, judge, sentences, statistics
@@ -111,6 +112,25 @@ def test_what_is_held_fixed_is_named():
     text = judged(BETTER)["method"]["text"]
     for fixed in ("teacher", "training, validation and test images", "settings that the search chose"):
         assert fixed in text
+
+
+@pytest.mark.parametrize(("seeds", "missed"), [(5, 45), (4, 53)])
+def test_how_rare_a_collapse_may_be_to_be_missed_is_told(seeds, missed):
+    verdict = judged(BETTER[:seeds], SCRATCH[:seeds])
+    (cell,) = verdict["cells"]
+    bound = cell["lost"][names.DISTILLED]["at_most"]
+    assert (1 - bound) ** seeds == pytest.approx(0.05)
+    assert (
+        f"with {seeds} seeds, one in up to {missed} % of trainings could have been missed" in verdict["method"]["text"]
+    )
+
+
+def test_a_loss_that_was_seen_is_bounded_too():
+    (cell,) = judged([*BETTER[:4], None], [*SCRATCH[:4], 0.1])["cells"]
+    for arm in (names.DISTILLED, names.SCRATCH):  # one failed, the other collapsed
+        lost = cell["lost"][arm]
+        assert (lost["lost"], lost["of"]) == (1, 5)
+        assert stats.binom.cdf(1, 5, lost["at_most"]) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

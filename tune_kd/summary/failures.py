@@ -73,6 +73,14 @@ def fallen(arm: Mapping[str, Any] | None) -> list[float]:
     return statistics.fallen_from(arm["values"])[1] if arm else []
 
 
+def lost(arm: Mapping[str, Any] | None, failed: Failed) -> dict[str, float] | None:
+    """Finals that failed or fell, and the share of all trainings that could: a few need not show what is rare."""
+    if not failed["of"]:
+        return None
+    times = failed["failed"] + len(fallen(arm))
+    return {"lost": times, "of": failed["of"], "at_most": statistics.at_most(times, failed["of"])}
+
+
 def numbers(gain: Gain | None) -> dict[str, float | None] | None:
     """A second look at the gain, as it stands in the verdict."""
     return None if gain is None else {"mean": gain.mean, "low": gain.low, "high": gain.high, "p": gain.p}

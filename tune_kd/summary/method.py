@@ -16,8 +16,7 @@ WORDS = (
     "p is the paired t test, corrected over all cells by Holm's method and for how often the results were looked at. A "
     "cell helps or hurts only where the interval excludes zero, the corrected p is below .05, and the second opinion "
     "points the same way. An arm that lost finals must win with these counted as guessing; one of whose finals some "
-    "collapsed, in the middle pairs alone as well. A collapse that none of the finals showed cannot be seen: five "
-    "finals without one leave room for up to 45 % (ten: 26 %)."
+    "collapsed, in the middle pairs alone as well."
 )
 FIXED = (
     "Held fixed are the teacher, the training, validation and test images, and the settings that the search chose. The "
@@ -29,8 +28,24 @@ FIXED = (
 SPENT = "Each look at the results spends four fifths of the 5 % that are left (Lan and DeMets): the first 4 %"
 
 
-def text(study: Mapping[str, Any], searched: Sequence[str], looks: int) -> str:
-    return " ".join([PAIRS, WORDS, _looks(looks), FIXED, _searched(study, searched)]).strip()
+def text(
+    study: Mapping[str, Any], searched: Sequence[str], looks: int, judged: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    parts = [PAIRS, WORDS, _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
+    return " ".join(filter(None, parts))
+
+
+def _unseen(judged: Sequence[Mapping[str, Any]]) -> str:
+    """What no word covers: trainings that come to nothing more rarely than so few finals can show."""
+    whole = [one for cell in judged for one in cell["lost"].values() if one and not one["lost"]]
+    if not whole:
+        return ""
+    fewest = min(whole, key=lambda one: float(one["of"]))
+    return (
+        "No word covers a collapse that none of the finals showed: with "
+        f"{fewest['of']} seeds, one in up to {100 * fewest['at_most']:.0f} % of trainings could have been missed "
+        "(exact binomial bound, 95 %); `verdict.json` has the bound of each arm."
+    )
 
 
 def _looks(looks: int) -> str:

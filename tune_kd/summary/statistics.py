@@ -82,6 +82,11 @@ def fallen_from(values: Sequence[float]) -> tuple[list[float], list[float]]:
     return [value for value in values if value >= lowest], [value for value in values if value < lowest]
 
 
+def at_most(times: int, of: int) -> float:
+    """How often something can happen that was seen so many times: exact binomial bound, 95 % (Clopper, Pearson)."""
+    return 1.0 if times >= of else float(special.betaincinv(times + 1, of - times, 1 - LEVEL))
+
+
 def resolution(values: Iterable[float]) -> float:
     """The smallest step between accuracies that were measured, 0 where all are the same."""
     steps = np.diff(np.sort(np.fromiter(values, dtype=float)))

@@ -24,7 +24,7 @@ from tune_kd.summary.statistics import Gain
 
 Verdict = dict[str, Any]
 
-ANSWER = (*cells.ARMS, "gain", "failed", "word", "but")
+ANSWER = (*cells.ARMS, "gain", "failed", "lost", "word", "but")
 """What a cell, or a point of its front, is told by."""
 
 NO_CONTROL = "the study has no scratch arm, so there is no control to compare with"
@@ -70,7 +70,7 @@ def judge(
         "counts": _counts(trials),
         "searched": searched,
         "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "looks": looks}
-        | {"text": method.text(study, searched, looks)},
+        | {"text": method.text(study, searched, looks, found)},
         "published": published.read(study),
         "facts": cells.plain(facts),
     }
@@ -98,7 +98,9 @@ def _compare(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measu
         failed[arm], right[arm] = failures.count(own), crossed.correct(good)
     gain = compared(best, failed, measure)
     gain["seeds_and_images"] = crossed.interval(right[DISTILLED], right[SCRATCH], statistics.LEVEL)
-    return {"cell": cells.plain(cell), **best, "gain": cells.plain(gain), "failed": failed, "word": "", "but": ""}
+    lost = {arm: failures.lost(best[arm], failed[arm]) for arm in cells.ARMS}
+    told = {"gain": cells.plain(gain), "failed": failed, "lost": lost, "word": "", "but": ""}
+    return {"cell": cells.plain(cell), **best, **told}
 
 
 def compared(
