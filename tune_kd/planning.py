@@ -3,8 +3,6 @@
 import os
 import time
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,15 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd import names, plan
-from tune_kd.data.splits import student_indices
-from tune_kd.data.views import Views
 from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
-from tune_kd.preparation import IMAGE_KEYS, Prepared, levels, prepare
-from tune_kd.space.messages import takes_weight
-from tune_kd.space.methods import METHODS, parts
+from tune_kd.planned_logits import cache_words, cached_seconds, runs_beside, student_images
+from tune_kd.preparation import Prepared, levels, prepare
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
@@ -104,7 +99,7 @@ def show(study: Study, where: Machines, console: Console) -> int:
     least = objective.complete(budget) if marks else budget.trials
     if todo.trials:
         console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
-    for line in _layers(todo, prepared):
+    for line in (*_layers(todo, prepared), *cache_words(todo, prepared)):
         console.print(escape(line))
     slots, _ = where.slots(study.resources)
     if not slots:
@@ -163,20 +158,8 @@ def _cells_table(todo: Plan, prepared: Prepared) -> Table:
     table = Table("cell", "student images", "arms", header_style="bold")
     for cell in todo.cells:
         arms = [name for name in (names.DISTILLED, *names.CONTROLS) if todo.arm(cell, name)]
-        table.add_row(plan.label(cell) or "all", str(max(_images(todo.study, cell, prepared))), ", ".join(arms))
+        table.add_row(plan.label(cell) or "all", str(max(student_images(todo.study, cell, prepared))), ", ".join(arms))
     return table
-
-
-def _images(study: Study, cell: plan.Cell, prepared: Prepared) -> list[int]:
-    """How many images students of the cell may see; several where sources or sizes are searched."""
-
-    def choices(key: str) -> tuple[Any, ...]:
-        return (cell[key],) if key in cell else levels(study, key)
-
-    return [
-        len(student_indices(prepared.splits, source, size, weight if takes_weight(source) else None))
-        for source, size, weight in product(*map(choices, IMAGE_KEYS))
-    ]
 
 
 class Speeds:
@@ -239,15 +222,13 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
     study = todo.study
     student = min((speeds[asked] for asked in speeds.students), key=lambda rate: rate.training)
     tutor = speeds[speeds.tutor]
-    logits = _logit_seconds(todo, prepared, speeds[speeds.running].evaluating)
+    running = speeds[speeds.running].evaluating
+    logits = cached_seconds(todo, prepared, running)
     validation = len(prepared.splits.validation)
 
     def epoch(arm: Arm) -> float:
-        images = study.train.epoch_images or max(_images(study, arm.cell, prepared))
-        looked_up = logits if arm.name == names.DISTILLED else 0.0
-        method = str(arm.cell.get("kd.method", study.kd.method))
-        if arm.name == names.DISTILLED and any(METHODS[name].features for name in parts(method)):
-            looked_up += images / speeds[speeds.running].evaluating
+        images = study.train.epoch_images or max(student_images(study, arm.cell, prepared))
+        looked_up = logits + runs_beside(study, arm) * images / running if arm.name == names.DISTILLED else 0.0
         return images / student.training + validation / student.evaluating + student.epoch + looked_up
 
     slots, gpu = where.slots(study.resources)
@@ -261,18 +242,6 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
         each = images / tutor.training + validation / tutor.evaluating + tutor.epoch
         teaching += study.teacher.epochs * each
     return Estimate(slots, gpu, START_SECONDS + teaching + played.seconds + END_SECONDS, played)
-
-
-def _logit_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
-    """What the teacher's logits cost each epoch of a distilled arm: all arms are shown the same views of an image."""
-    study = todo.study
-    per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
-    arms = [arm for arm in todo.arms if arm.name == names.DISTILLED]
-    looked_up = sum(per_arm * max(_images(study, arm.cell, prepared)) for arm in arms)
-    views = Views.of(study.augment, study.seed).count
-    shown = views * (1 - (1 - 1 / views) ** study.budget.epochs)
-    pictures = sum(map(len, prepared.splits.student.values())) * shown
-    return min(pictures, looked_up) / rate / max(1, per_arm * len(arms))
 
 
 def _final_seconds(rate: rates.Rate, batch: int) -> float:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from tune_kd.data import views as module
-from tune_kd.data.views import Program, Views
+from tune_kd.data.views import Chances, Program, Views
 from tune_kd.space.schema import Augment
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -59,9 +59,11 @@ def test_the_bank_follows_its_seed_and_its_image() -> None:
 
 
 def test_chance_never_reaches_one() -> None:
-    """This one rounded up to 1, and the crop fell off the padded image."""
-    every = views("crop+colour", seed=17)
-    assert every.render(IMAGES[:1], torch.tensor([274]), torch.tensor([17])).shape == (1, 3, 8, 10)
+    """A 32-bit number near the top, as a float, rounds up to 1: the crop would fall off the padded image."""
+    drawn = torch.stack([Chances(17, torch.arange(100_000), torch.tensor(17), "crop")(part) for part in range(20)])
+    assert (drawn * 2**32).max() > 2**32 - 2**12
+    assert drawn.max() < 1
+    assert drawn.min() >= 0
 
 
 def test_colour_stays_within_pixels_and_changes_them() -> None:

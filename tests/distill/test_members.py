@@ -1,5 +1,6 @@
 """What every method has to stand, whoever adds it: a member of the table is a member here, with a twin of its own."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tune_kd.data.views import Views
 from tune_kd.distill import taps
 from tune_kd.distill.distiller import temperature
 from tune_kd.distill.method import Given, Method, Seen, class_of, make
+from tune_kd.errors import InputError
 from tune_kd.models import build
 from tune_kd.space import methods
 from tune_kd.space.load import load
@@ -201,3 +203,19 @@ def test_a_step_moves_the_student_and_the_methods_parts_and_nothing_of_the_teach
     if online is not None:
         assert all(each.grad is None for each in online.module.parameters())
         assert not online.module.training
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_an_image_mixed_of_two_is_learned_from_or_refused(
+    data: Images, teacher: Teacher, tmp_path: Path, name: str
+) -> None:
+    known, kind = methods.METHODS[name], class_of(name)
+    assert (known.soft, known.features, known.one_label) == (kind.soft, kind.features, kind.one_label)
+    if known.one_label:
+        with pytest.raises(InputError, match=rf"kd.method {name} asks for the one label of an image. Leave mixup"):
+            study(name, "augment.kind=flip+mixup")
+        return
+    settings = study(name, "augment.kind=flip+mixup+cutmix")
+    _, rows = curve(settings, data, teacher, tmp_path / "mixed.pt", 2)
+    assert all(math.isfinite(row[names.LOSS_KD]) for row in rows)
+    assert rows != curve(study(name, "augment.kind=flip"), data, teacher, tmp_path / "plain.pt", 2)[1]

@@ -231,7 +231,11 @@ BROKEN = {
     "unknown data set": ("data: {dataset: cifar}", ['data.dataset = "cifar"', "Did you mean 'cifar10'?"]),
     "augmentation misspelt": (
         "teacher: {augment: {kind: flip+color}}",
-        ['teacher.augment.kind = "flip+color"', "flip, crop, crop_flip, colour, rotation", "Did you mean 'colour'?"],
+        [
+            'teacher.augment.kind = "flip+color"',
+            "flip, crop, crop_flip, resized_crop, rotation, colour",
+            "Did you mean 'colour'?",
+        ],
     ),
     "augmentation with none": (
         "augment: {kind: none+flip}",

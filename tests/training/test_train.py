@@ -22,7 +22,7 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.images import Images
 from tune_kd.training.optim import learning_rate, make_optimizer, step
-from tune_kd.training.train import BLOCK_BYTES, Diverged, Job, epoch_order, train, validate
+from tune_kd.training.train import BLOCK_BYTES, Diverged, Job, _batches, epoch_order, train, validate
 from tune_kd.training.train import test_scores as scores_on_test
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
@@ -136,6 +136,37 @@ def test_going_on_from_a_checkpoint_changes_nothing(data: Images, teacher: Teach
     first = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=2)
     rest = curve(settings, data, parts, guide(teacher, data, settings, "resume"), until=4, reported=2)
     assert first + rest == whole
+
+
+MIXED = "augment.kind=crop_flip+trivialaugment+mixup+cutmix"
+
+
+def test_a_mixed_training_goes_on_as_if_never_interrupted_and_its_teacher_runs_for_each_picture(
+    data: Images, teacher: Teacher, tmp_path: Path
+) -> None:
+    settings = study(MIXED)
+    own = guide(teacher, data, settings, "mixed")
+    whole = curve(settings, data, tmp_path / "whole.pt", own)
+    assert own.images_run == 4 * 300
+    curve(settings, data, tmp_path / "cut.pt", guide(teacher, data, settings, "mixed"), until=2)
+    rest = curve(settings, data, tmp_path / "cut.pt", guide(teacher, data, settings, "mixed"), reported=2)
+    assert rest == whole[2:]
+    assert whole != curve(study("augment.kind=crop_flip+trivialaugment"), data, tmp_path / "other.pt", own)
+
+
+def test_the_teacher_looks_at_the_mixed_picture_that_the_student_sees(data: Images, teacher: Teacher) -> None:
+    """Nothing of it comes from logits of the two: those of a mixture are no mixture of logits."""
+    settings = study(MIXED)
+    own = guide(teacher, data, settings, "seen")
+    (batch, *others) = _batches(job(settings), data, own, 1, torch.contiguous_format, online=True)
+    assert batch.pictures is not None
+    assert batch.guide is not None
+    assert torch.equal(data.inputs(batch.pictures), batch.inputs)
+    assert torch.equal(own.run(batch.pictures).float(), batch.guide)
+    assert batch.labels.shape == (32, 10)
+    torch.testing.assert_close(batch.labels.sum(1), torch.ones(32))
+    assert all(each.labels.is_floating_point() for each in others)
+    assert ((batch.labels > 0).sum(1) == 2).any()
 
 
 def test_a_report_lost_with_its_process_is_repeated_and_not_trained_again(data: Images, tmp_path: Path) -> None:

@@ -1,55 +1,60 @@
 """Augmentation as a numbered list of views: view v of image i is always the same picture.
 
 That is what lets a teacher's logits be cached exactly. flip and crop have a complete list (2, 81 and 162 views for
-CIFAR's pad of 4); colour and rotation have infinitely many, so each image gets a bank of `bank` views drawn once from
-the seed.
+CIFAR's pad of 4); of what has infinitely many, each image gets a bank of `bank` views drawn once from the seed. Only
+pictures mixed of two are never the same again: a teacher has to look at each of them.
 """
 
 import functools
-import math
+import importlib
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tune_kd.seeds import derive
+from tune_kd.space import augmentations
 from tune_kd.space.schema import Augment
 
-PARTS: Final = ("none", "flip", "crop", "crop_flip", "colour", "rotation")
-MAX_DEGREES: Final = 15.0
-COLOUR_STRENGTH: Final = 0.3
-
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the pictures that the numbers stand for: a change of them must not meet logits of the pictures before."""
 
 BITS: Final = 0xFFFFFFFF
+SPREAD: Final = 0x9E3779B1
 
 
 @dataclass(frozen=True)
 class Views:
     """Which pictures an image can become under one augmentation."""
 
-    flip: bool
-    crop: int
-    colour: bool
-    rotation: bool
+    parts: tuple[str, ...]
+    settings: Augment
     bank: int
     seed: int
 
     @classmethod
     def of(cls, augment: Augment, seed: int) -> "Views":
-        parts = set(augment.kind.replace(" ", "").split("+"))
-        banked = bool(parts & {"colour", "rotation"})
-        return cls(
-            flip=bool(parts & {"flip", "crop_flip"}),
-            crop=augment.pad if parts & {"crop", "crop_flip"} else 0,
-            colour="colour" in parts,
-            rotation="rotation" in parts,
-            bank=augment.bank if banked else 0,
-            seed=seed if banked else 0,
-        )
+        named = augmentations.parts(augment.kind)
+        parts = tuple(name for name in augmentations.AUGMENTATIONS if name in named)
+        banked = not set(augmentations.BANKED).isdisjoint(parts)
+        return cls(parts, augment, augment.bank if banked else 0, seed if banked else 0)
+
+    @property
+    def flip(self) -> bool:
+        return not {"flip", "crop_flip"}.isdisjoint(self.parts)
+
+    @property
+    def crop(self) -> int:
+        return 0 if {"crop", "crop_flip"}.isdisjoint(self.parts) else self.settings.pad
+
+    @property
+    def mixing(self) -> tuple[str, ...]:
+        """What makes one picture of two."""
+        return tuple(name for name in self.parts if name in augmentations.MIXED)
 
     @property
     def count(self) -> int:
@@ -59,35 +64,59 @@ class Views:
     @property
     def key(self) -> str:
         """Names the list: two searches with the same key see the same pictures."""
-        return "-".join([f"v{VERSION}", *(f"{name}{int(value)}" for name, value in vars(self).items())])
+        own = [f"v{VERSION}", f"flip{int(self.flip)}", f"crop{self.crop}", f"bank{self.bank}", f"seed{self.seed}"]
+        area = f"{self.settings.area:g}" if "resized_crop" in self.parts else ""
+        return "-".join([*own, *(name for name in self.parts if name in augmentations.BANKED), *filter(None, [area])])
 
     def render(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
         """Pictures as they are before normalisation (0…255), from uint8 images (B, C, H, W) and their numbers."""
         pictures = images
         if self.crop or self.flip:
             pictures = _crop_flip(pictures, self.crop, *self._offsets(index, view))
-        if self.rotation:
-            pictures = _rotate(pictures, (2 * self._chance(index, view, 4) - 1) * MAX_DEGREES)
-        if self.colour:
-            pictures = _colour(pictures, torch.stack([self._chance(index, view, 5 + part) for part in range(3)]))
+        for name, place in augmentations.BANKED.items():
+            if name in self.parts:
+                chances = Chances(self.seed, index, view, name)
+                pictures = _function(place)(pictures.float(), chances, self.settings)
         return pictures
 
     def _offsets(self, index: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows down, columns right and whether mirrored, per picture."""
         side = 2 * self.crop + 1
         if self.bank:
-            down, right = ((self._chance(index, view, part) * side).long() for part in (1, 2))
-            mirrored = self._chance(index, view, 3) < (0.5 if self.flip else 0.0)
+            chance = Chances(self.seed, index, view, "crop_flip")
+            down, right = ((chance(part) * side).long() for part in (0, 1))
+            mirrored = chance(2) < (0.5 if self.flip else 0.0)
             return down, right, mirrored
         mirrored = (view % 2).bool() if self.flip else torch.zeros_like(view, dtype=torch.bool)
         place = view // 2 if self.flip else view
         return place // side, place % side, mirrored
 
-    def _chance(self, index: Tensor, view: Tensor, part: int) -> Tensor:
-        """A number in [0, 1) for one property of one view of one image: a hash, so no state and no order matters."""
-        mixed = _mix(index * 1_000_003 + view * 10_007 + part * 101 + self.seed * 7_919)
+    def mix(
+        self, pictures: Tensor, labels: Tensor, classes: int, batch: int, chances: "Callable[[str], Chances]"
+    ) -> tuple[Tensor, Tensor]:
+        """Each picture of a batch with the one before it, and their labels as shares of the classes. Of several ways
+        of mixing each picture goes one."""
+        pictures = pictures.float()
+        before = _before(len(pictures), batch, pictures.device)
+        others, way = pictures[before], chances("mixing")(0) * len(self.mixing)
+        found = [_function(augmentations.MIXED[name])(pictures, others, chances(name)) for name in self.mixing]
+        mixed, share = found[0]
+        for number, (more, own) in enumerate(found[1:], start=1):
+            mixed, share = torch.where(way.view(-1, 1, 1, 1) >= number, more, mixed), own.where(way >= number, share)
+        known = functional.one_hot(labels, classes).float()
+        return mixed, share[:, None] * known + (1 - share[:, None]) * known[before]
+
+
+class Chances:
+    """Numbers in [0, 1) for one augmentation of one view of each image: a hash, so no state and no order matters."""
+
+    def __init__(self, seed: int, index: Tensor, view: Tensor, name: str) -> None:
+        own = zlib.crc32(name.encode())
+        self._start = _mix(_mix(index * 1_000_003 + view * 10_007 + seed * 7_919) + own)
+
+    def __call__(self, part: int) -> Tensor:
         # 24 bits are what a float holds exactly; more would round up to 1.
-        return (mixed >> 8).float() / 2**24
+        return (_mix(self._start + (part + 1) * SPREAD) >> 8).float() / 2**24
 
 
 @dataclass(frozen=True)
@@ -108,11 +137,15 @@ class Program:
         if views.count == 1:
             return torch.zeros_like(index)
         if self.order is not None:
-            turn = (turn + _mix(index * 0x9E3779B1 + derive(self.order, "order") % BITS)) % turns
+            turn = (turn + _mix(index * SPREAD + derive(self.order, "order") % BITS)) % turns
         # Only of passes that there are: a measurement trains for ever.
         some, place = turn.unique(return_inverse=True)
         starts = torch.tensor([_start(self.seed, each) for each in some.tolist()])
-        return _mix(index * 0x9E3779B1 + starts[place]) % views.count
+        return _mix(index * SPREAD + starts[place]) % views.count
+
+    def chances(self, index: Tensor, turn: Tensor, name: str) -> Chances:
+        """How an image is mixed with another one in a pass."""
+        return Chances(derive(self.seed, "mixing") % BITS, index, turn, name)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -129,31 +162,24 @@ def _mix(number: Tensor) -> Tensor:
     return mixed ^ (mixed >> 16)
 
 
+@functools.cache
+def _function(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"tune_kd.data.augment.{module}"), name)
+    return found
+
+
+def _before(count: int, batch: int, device: torch.device) -> Tensor:
+    """For each picture the one before it in its batch; for the first the last one."""
+    place = torch.arange(count, device=device)
+    first = place // batch * batch
+    length = (count - first).clamp(max=batch)
+    return first + (place - first - 1) % length
+
+
 def _crop_flip(images: Tensor, pad: int, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     if pad:
         windows = functional.pad(images, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         images = windows[torch.arange(len(images), device=images.device), :, down, right]
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-
-
-def _rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    angle = degrees * (math.pi / 180)
-    zero = torch.zeros_like(angle)
-    cosine, sine = angle.cos(), angle.sin()
-    # Sampling positions run from -1 to 1 along each side, so a picture that is not square needs its ratio here.
-    ratio = images.shape[-2] / images.shape[-1]
-    rows = torch.stack([cosine, -sine * ratio, zero, sine / ratio, cosine, zero], dim=1).view(-1, 2, 3)
-    grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
-    return functional.grid_sample(images.float(), grid, align_corners=False)
-
-
-def _colour(images: Tensor, chances: Tensor) -> Tensor:
-    """Brightness, contrast and saturation, each up or down by at most COLOUR_STRENGTH."""
-    brightness, contrast, saturation = (1 + (2 * chances - 1) * COLOUR_STRENGTH).view(3, -1, 1, 1, 1)
-    pictures = images.float() * brightness
-    level = pictures.mean(dim=(1, 2, 3), keepdim=True)
-    pictures = level + (pictures - level) * contrast
-    grey = pictures.mean(dim=1, keepdim=True)
-    coloured: Tensor = grey + (pictures - grey) * saturation
-    return coloured.clamp(0, 255)

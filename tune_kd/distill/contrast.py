@@ -17,6 +17,7 @@ class CRD(OnMaps):
     drawn anew in each step for the whole batch, is what a pair has to stand out from."""
 
     where = "last"
+    one_label = True
     banks: Tensor
     seen: Tensor
     scales: Tensor

@@ -19,6 +19,7 @@ class KD(Method):
 
 class DKD(Method):
     soft = True
+    one_label = True
 
     def __init__(self, given: Given, target_weight: float, rest_weight: float) -> None:
         super().__init__(given)

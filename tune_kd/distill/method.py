@@ -72,6 +72,10 @@ class Method(nn.Module):
     features: ClassVar[bool] = False
     """Whether it needs the teacher's network beside the student, not only its logits."""
 
+    one_label: ClassVar[bool] = False
+    """Whether it asks which class an image is of, or which image it is. One that is mixed of two has two of each:
+    `labels` are then shares of the classes, (images, classes)."""
+
     def __init__(self, given: Given) -> None:
         super().__init__()
         self.given = given

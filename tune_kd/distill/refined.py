@@ -14,6 +14,7 @@ class RLD(Method):
     """How sure to be, and the classes that the teacher puts below the label, each with its own weight."""
 
     soft = True
+    one_label = True
 
     def __init__(self, given: Given, rld_sure: float, rld_rest: float) -> None:
         super().__init__(given)

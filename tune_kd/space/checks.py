@@ -6,10 +6,11 @@ from itertools import islice
 from typing import Final
 
 from tune_kd import names
-from tune_kd.space import schema
+from tune_kd.space import augmentations, methods, schema
 from tune_kd.space.domains import Grid
 from tune_kd.space.messages import NO_VALUE, Problem, Problems, check_key, show, takes_weight
 from tune_kd.space.study import (
+    AUGMENTATION,
     MAX_CELLS,
     MAX_GRID,
     SMOOTHING,
@@ -19,6 +20,8 @@ from tune_kd.space.study import (
     front_models,
     grid,
     independent,
+    kinds_of,
+    methods_of,
     searched_keys,
     varies,
 )
@@ -104,6 +107,19 @@ def _check_weights(study: Study) -> Iterator[Problem]:
         yield Problem("kd.weight", text, NO_VALUE if study.kd.weight is None else study.kd.weight)
 
 
+def _check_mixing(study: Study) -> Iterator[Problem]:
+    mixed = [kind for kind in kinds_of(study) if augmentations.mixes(kind)]
+    named = [part for method in methods_of(study) for part in methods.parts(method)]
+    asking = sorted({name for name in named if methods.METHODS[name].one_label})
+    if mixed and asking:
+        able = ", ".join(name for name, known in methods.METHODS.items() if not known.one_label)
+        text = (
+            f"makes one image of two, with two labels, and kd.method {' and '.join(asking)} asks for the one label of "
+            f"an image. Leave {' and '.join(augmentations.MIXED)} out, or choose from {able}."
+        )
+        yield Problem(AUGMENTATION, text, mixed[0])
+
+
 def _check_controls(study: Study) -> Iterator[Problem]:
     named = study.controls
     if names.SCRATCH not in named or len(set(named)) != len(named):
@@ -177,4 +193,5 @@ def _check_teacher(study: Study) -> Iterator[Problem]:
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
+    _check_mixing,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 from tune_kd import names
 from tune_kd.errors import InputError, did_you_mean
-from tune_kd.space import datasets, methods
+from tune_kd.space import augmentations, datasets, methods
+from tune_kd.space.augmentations import AUGMENTATIONS
 from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
 
 MAX_LINES: Final = 10
@@ -219,17 +220,11 @@ def takes_weight(source: str) -> bool:
     return [weight for _, weight in mix_parts(source)] == [None, None]
 
 
-def _is_augmentation(kind: str) -> bool:
-    parts = kind.replace(" ", "").split("+")
-    return kind == "none" or (set(parts) <= set(AUGMENTATIONS[1:]) and len(set(parts)) == len(parts))
-
-
 def _is_checkpoint(address: str) -> bool:
     return bool(address.strip()) and (address.startswith("models:/") or not re.match(r"\w\w+:", address))
 
 
-AUGMENTATIONS: Final = ("none", "flip", "crop", "crop_flip", "colour", "rotation")
-_KIND: Final = (_is_augmentation, f"none, or different parts of {', '.join(AUGMENTATIONS[1:])} joined by +")
+_KIND: Final = (augmentations.is_kind, f"none, or different parts of {', '.join(AUGMENTATIONS)} joined by +")
 _NAME: Final = (lambda text: bool(text.strip()), "text that is not empty")
 _METHOD: Final = (methods.is_method, "one of {methods}, or several joined by +")
 RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {

@@ -27,7 +27,8 @@ TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperatu
 @dataclass(frozen=True)
 class Known:
     """A method as a study sees it. A soft one compares logits, so it has a use for standardization and, unless it has
-    temperatures of its own, for T; one of features compares maps, and the teacher's network runs for it."""
+    temperatures of its own, for T; one of features compares maps, and the teacher's network runs for it. One of a label
+    asks which class an image is of, or which image it is."""
 
     place: str | type[Any]
     settings: Mapping[str, FieldInfo]
@@ -35,12 +36,20 @@ class Known:
     soft: bool = True
     features: bool = False
     own_temperature: bool = False
+    one_label: bool = False
 
 
-def _known(source: str, place: str, features: bool = False, own_temperature: bool = False, **settings: Any) -> Known:
+def _known(
+    source: str,
+    place: str,
+    features: bool = False,
+    own_temperature: bool = False,
+    one_label: bool = False,
+    **settings: Any,
+) -> Known:
     """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
     fields = {name: _field(*told) for name, told in settings.items()}
-    return Known(f"tune_kd.distill.{place}", fields, source, not features, features, own_temperature)
+    return Known(f"tune_kd.distill.{place}", fields, source, not features, features, own_temperature, one_label)
 
 
 def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
@@ -52,6 +61,7 @@ METHODS: Final[dict[str, Known]] = {
     "dkd": _known(
         "Zhao 2022",
         "logits:DKD",
+        one_label=True,
         target_weight=(1.0, "the weight of the part that compares the target class with the rest"),
         rest_weight=(8.0, "the weight of the part among the other classes"),
     ),
@@ -64,6 +74,7 @@ METHODS: Final[dict[str, Known]] = {
     "rld": _known(
         "Sun 2024",
         "refined:RLD",
+        one_label=True,
         rld_sure=(1.0, "the weight of the part on how sure to be of the label"),
         rld_rest=(8.0, "the weight of the part among the classes that the teacher puts below the label"),
     ),
@@ -104,6 +115,7 @@ METHODS: Final[dict[str, Known]] = {
         "Tian 2020",
         "contrast:CRD",
         features=True,
+        one_label=True,
         crd_weight=(0.8, "the weight of its term"),
         crd_temperature=(0.07, "how sharply likeness is judged", Positive),
         crd_negatives=(16384, "how many other images a pair has to stand out from", Count),
@@ -152,7 +164,7 @@ def register(name: str, place: type[Any]) -> None:
     own = {weight_key(name), *(f"kd.{key}" for key in settings if f"kd.{key}" != weight_key(name))}
     if taken := sorted(own & FIELDS.keys()):
         raise InputError(f"{at}: another method has {', '.join(taken)}. Rename the argument; {name}_… is free.")
-    kinds = [getattr(place, kind, False) for kind in ("soft", "features", "own_temperature")]
+    kinds = (bool(getattr(place, kind, False)) for kind in ("soft", "features", "own_temperature", "one_label"))
     _enter(name, Known(place, settings, place.__name__, *kinds))
 
 

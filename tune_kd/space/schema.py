@@ -94,6 +94,7 @@ class Augment(Section):
 
     kind: str = "none"
     pad: Annotated[int, Field(ge=1, le=16)] = 4
+    area: Annotated[float, Field(gt=0, le=1)] = 0.08
     bank: Positive = 64
 
 

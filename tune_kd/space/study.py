@@ -49,6 +49,7 @@ RARE: Final = (
 )  # fmt: skip
 """Keys that are no part of a trial's settings where the study has no use for them."""
 SMOOTHING: Final = "train.label_smoothing"
+AUGMENTATION: Final = "augment.kind"
 NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
 
 
@@ -101,9 +102,18 @@ class Study(Section):
 
 def methods_of(study: Study) -> tuple[str, ...]:
     """Every method that a trial of the study may use."""
-    searched = study.search.get("kd.method")
+    return _named(study, "kd.method", study.kd.method)
+
+
+def kinds_of(study: Study) -> tuple[str, ...]:
+    """Every augmentation that a trial of the study may use."""
+    return _named(study, AUGMENTATION, study.augment.kind)
+
+
+def _named(study: Study, key: str, own: str) -> tuple[str, ...]:
+    searched = study.search.get(key)
     values = getattr(searched, "values", None) or ((searched.value,) if isinstance(searched, Constant) else ())
-    return (study.kd.method, *study.conditions.get("kd.method", ()), *values)
+    return (own, *study.conditions.get(key, ()), *values)
 
 
 def varying(study: Study) -> tuple[str, ...]:

@@ -47,13 +47,13 @@ class LogitCache:
         folder = user_cache() / "logits"
         name = f"{key.digest}-{'x'.join(map(str, shape))}"
         logits, filled = folder / f"{name}.f16", folder / f"{name}.sum"
-        sizes = {logits: 2 * math.prod(shape), filled: 4 * math.prod(shape[:2])}
+        needed = dict(zip((logits, filled), sizes(shape), strict=True))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Trials open it at the same moment, and all of them must hold the same two files.
             with (folder / f"{name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if not _whole(sizes) and not _make(sizes):
+                if not _whole(needed) and not _make(needed):
                     return None
                 return cls(
                     name,
@@ -72,6 +72,11 @@ class LogitCache:
     def write(self, index: np.ndarray, view: np.ndarray, logits: np.ndarray) -> None:
         self.logits[index, view] = logits
         self.filled[index, view] = _sums(logits)
+
+
+def sizes(shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Bytes of the logits of (images, views, classes), and of their marks."""
+    return 2 * math.prod(shape), 4 * math.prod(shape[:2])
 
 
 def _sums(logits: np.ndarray) -> np.ndarray:

@@ -253,7 +253,7 @@ class Guide:
         # Other searches share the cache, and bf16 gives other numbers.
         weights = teacher.digest if used == "fp32" else f"{teacher.digest}-{used}"
         key = CacheKey(weights, images_digest, views.key)
-        cache = LogitCache.open(key, (len(data.images), views.count, data.classes))
+        cache = None if views.mixing else LogitCache.open(key, (len(data.images), views.count, data.classes))
         return cls(teacher, cache, data.images.device, used, neighbours)
 
     def __call__(self, index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:

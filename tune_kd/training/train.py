@@ -5,6 +5,7 @@ checkpoint sees the same images in the same order as one that was never interrup
 that many trainings may share.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -222,13 +223,18 @@ def _batches(
     turn = (epoch - 1) * passes + torch.arange(len(order)) // len(job.train)
     drawn = program.draw(views, order, turn, settings.budget.epochs * passes)
     block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.images.shape[1:]) * size))
-    for index, view in zip(order.split(block), drawn.split(block), strict=True):
+    for index, view, passed in zip(order.split(block), drawn.split(block), turn.split(block), strict=True):
         here = index.to(device, non_blocking=True)
         pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
+        labels = data.labels[here]
+        if views.mixing:
+            # A teacher looks at what the student sees; its logits for two images say nothing exact of their mixture.
+            chances = functools.partial(program.chances, here, passed.to(device, non_blocking=True))
+            pictures, labels = views.mix(pictures, labels, data.classes, size, chances)
         guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
         inputs = data.inputs(pictures, layout)
         shown = pictures.split(size) if online else [None] * len(guides)
-        parts = (inputs.split(size), data.labels[here].split(size), guides, here.split(size), shown)
+        parts = (inputs.split(size), labels.split(size), guides, here.split(size), shown)
         for images, labels, guide, numbers, raw in zip(*parts, strict=True):
             yield Batch(images, labels, guide, epoch, numbers, raw)
 

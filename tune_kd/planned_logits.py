@@ -1,0 +1,91 @@
+"""What a plan knows of the teacher's logits: how often the teacher runs for them, and what room their cache takes."""
+
+import shutil
+from itertools import product
+from typing import Any
+
+from tune_kd import names, plan
+from tune_kd.data.sources import user_cache
+from tune_kd.data.splits import student_indices
+from tune_kd.data.views import Views
+from tune_kd.plan import Arm, Plan
+from tune_kd.preparation import IMAGE_KEYS, Prepared, levels
+from tune_kd.space import augmentations
+from tune_kd.space.messages import takes_weight
+from tune_kd.space.methods import METHODS, parts
+from tune_kd.space.study import AUGMENTATION, Study
+from tune_kd.teacher import logits
+
+
+def student_images(study: Study, cell: plan.Cell, prepared: Prepared) -> list[int]:
+    """How many images students of the cell may see; several where sources or sizes are searched."""
+    return [
+        len(student_indices(prepared.splits, source, size, weight if takes_weight(source) else None))
+        for source, size, weight in product(*(_choices(study, cell, key) for key in IMAGE_KEYS))
+    ]
+
+
+def _choices(study: Study, cell: plan.Cell, key: str) -> tuple[Any, ...]:
+    return (cell[key],) if key in cell else levels(study, key)
+
+
+def runs_beside(study: Study, arm: Arm) -> float:
+    """How often the teacher runs for each image that a distilled arm trains on, whatever is cached: for the maps that a
+    method compares, and for pictures that are mixed of two."""
+    methods = _choices(study, arm.cell, "kd.method")
+    maps = sum(any(METHODS[name].features for name in parts(str(method))) for method in methods)
+    kinds = _choices(study, arm.cell, AUGMENTATION)
+    return maps / len(methods) + sum(map(augmentations.mixes, kinds)) / len(kinds)
+
+
+def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
+    """What filling the cache costs each epoch of a distilled arm: all arms are shown the same views of an image."""
+    study, kinds = todo.study, _kinds(todo)
+    per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
+    arms = [arm for arm in todo.arms if arm.name == names.DISTILLED]
+    cached = [views for views in kinds if not views.mixing]
+    looked_up = sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
+    shown = sum(views.count * (1 - (1 - 1 / views.count) ** study.budget.epochs) for views in cached)
+    pictures = sum(map(len, prepared.splits.student.values())) * shown
+    return min(pictures, looked_up * len(cached) / len(kinds)) / rate / max(1, per_arm * len(arms))
+
+
+def cache_words(todo: Plan, prepared: Prepared) -> list[str]:
+    """What of the teacher's logits is kept, and what that takes of the disk."""
+    if not any(arm.name == names.DISTILLED for arm in todo.arms):
+        return []
+    images, classes = len(prepared.splits.labels), len(prepared.splits.classes)
+    cached = {views.key: views for views in _kinds(todo) if not views.mixing}.values()
+    lines = []
+    if cached:
+        needed = sum(sum(logits.sizes((images, views.count, classes))) for views in cached)
+        counts = " and ".join(f"{views.count:,}" for views in cached)
+        lines.append(
+            f"Cache: the teacher's logits for {counts} views of each of {images:,} images take {_size(needed)}"
+            f"{_room(needed)}."
+        )
+    if any(views.mixing for views in _kinds(todo)):
+        what = " and ".join(augmentations.MIXED)
+        lines.append(f"Nothing of {what} is cached: the teacher runs for every picture of every epoch.")
+    return lines
+
+
+def _kinds(todo: Plan) -> list[Views]:
+    study = todo.study
+    kinds = dict.fromkeys(kind for cell in todo.cells for kind in _choices(study, cell, AUGMENTATION))
+    return [Views.of(study.augment.model_copy(update={"kind": kind}), study.seed) for kind in kinds]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{max(0.1, count / 1e6):,.1f} MB"
+
+
+def _room(needed: int) -> str:
+    """Whether they have it; a folder that is not there yet will be made on the disk of the one above it."""
+    folder = user_cache()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed <= logits.LARGEST_SHARE_OF_DISK * free:
+        return f" in {user_cache()}"
+    return f", too much for a disk with {_size(free)} free, so the teacher runs instead: lower augment.bank"
