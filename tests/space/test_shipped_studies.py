@@ -1,5 +1,6 @@
 """The studies that ship: each loads in every mode, and in replicate mode is what its source did."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from tune_kd.errors import InputError
 from tune_kd.models import build
 from tune_kd.names import DISTILLED, SCRATCH
 from tune_kd.preparation import Prepared, check, levels
-from tune_kd.space.load import dump, load, shipped
+from tune_kd.space.augmentations import mixes
+from tune_kd.space.load import dump, load, shipped, studies_folder
 from tune_kd.space.study import Study, constants, searched_keys
 
 FIVE = ("multi_source", "cifar100_resnet32x4", "cifar10_keras_cnn", "cifar10_tiny_cnn", "cifar10_tutorial")
@@ -28,7 +30,7 @@ def study(request: pytest.FixtureRequest) -> Study:
 
 
 def test_all_five_ship() -> None:
-    assert {*FIVE, "quickstart"} <= {name for name, _ in shipped()}
+    assert {*FIVE, "quickstart", "methods", "patient"} == {name for name, _ in shipped()}
 
 
 def test_it_survives_being_written(study: Study) -> None:
@@ -67,11 +69,26 @@ def test_both_arms_are_tuned_or_neither(study: Study) -> None:
         ("cifar10_tiny_cnn", ["mode=replicate"], 1, 2, 0),
         ("cifar10_tutorial", ["mode=replicate"], 2, 3, 0),
         ("methods", [], 10, 12, 216),
+        ("patient", [], 2, 4, 36),
     ],
 )
 def test_the_plan(name: str, settings: list[str], cells: int, arms: int, trials: int) -> None:
     todo = plan.make(load(name, settings))
     assert (len(todo.cells), len(todo.arms), todo.trials) == (cells, arms, trials)
+
+
+def test_a_patient_teacher_is_imitated_and_nothing_else() -> None:
+    """Both networks on the same views, of images mixed and not mixed, for longer than any other study on digits."""
+    study = load("patient", [])
+    assert constants(study)["kd.alpha"] == 1
+    assert [mixes(kind) for kind in study.conditions["augment.kind"]] == [False, True]
+    assert study.budget.epochs > max(load(name, []).budget.epochs for name in ("quickstart", "methods"))
+    text = (studies_folder() / "patient.yaml").read_text()
+    asked = [line for line in text.splitlines() if line.startswith("#") and "--set" in line]
+    settings = [word for line in asked for word in shlex.split(line[1:])]
+    given = [settings[at + 1] for at, word in enumerate(settings) if word == "--set" and "…" not in settings[at + 1]]
+    cifar = load("patient", [each for each in given if "epoch_images" not in each])
+    assert (cifar.data.dataset, cifar.conditions["augment.kind"]) == ("cifar10", ("crop_flip", "crop_flip+mixup"))
 
 
 SGD = {
