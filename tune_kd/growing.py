@@ -64,7 +64,7 @@ class Growing:
             epoch = int(metrics[names.EPOCH])
             with self._lock:
                 # An epoch that is done again after a crash takes its own place.
-                self._curve(entry)[epoch - 1 :] = [metrics[names.VAL_ACCURACY]]
+                self._curve(entry)[epoch - 1 :] = [metrics[names.validated(self._plan.study.objective.metric)]]
         self._news.set()
 
     def paused(self, entry: Entry) -> None:

@@ -105,7 +105,7 @@ class View:
     def reported(self, entry: Entry, metrics: Mapping[str, float]) -> None:
         self._epochs += 1
         self._latest.append(time.monotonic())
-        value = metrics[names.VAL_ACCURACY]
+        value = metrics[names.validated(self._plan.study.objective.metric)]
         self._running[entry.id] = (entry, int(metrics[names.EPOCH]), value)
         if entry.role == names.TRIAL:
             self._arms[entry.arm.number].saw(value)

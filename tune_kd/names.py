@@ -22,6 +22,8 @@ Role = Literal["trial", "confirmation", "final"]
 EPOCH: Final = "epoch"
 VAL_ACCURACY: Final = "val_accuracy"
 VAL_LOSS: Final = "val_loss"
+VAL_BALANCED: Final = "val_balanced_accuracy"
+VAL_F1: Final = "val_macro_f1"
 VAL_PRECISION: Final = "val_macro_precision"
 VAL_RECALL: Final = "val_macro_recall"
 TRAIN_LOSS: Final = "train_loss"
@@ -37,6 +39,8 @@ SECONDS: Final = "seconds"
 REPORTED: Final = (
     VAL_ACCURACY,
     VAL_LOSS,
+    VAL_BALANCED,
+    VAL_F1,
     VAL_PRECISION,
     VAL_RECALL,
     TRAIN_LOSS,
@@ -50,16 +54,40 @@ REPORTED: Final = (
 )
 BEST_VAL_ACCURACY: Final = "best_val_accuracy"
 
+ACCURACY: Final[Literal["accuracy"]] = "accuracy"
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+"""What a study can choose by."""
+
+
+def validated(metric: str) -> str:
+    """What a training reports of it once an epoch."""
+    return f"val_{metric}"
+
+
+def best_validated(metric: str) -> str:
+    return f"best_val_{metric}"
+
+
+def tested(metric: str) -> str:
+    """What a final reaches in it on the test images."""
+    return f"test_{metric}"
+
+
 # What a final adds, measured once on the test images.
 TEST_ACCURACY: Final = "test_accuracy"
 TEST_NLL: Final = "test_nll"
 TEST_ECE: Final = "test_ece"
+TEST_BALANCED: Final = "test_balanced_accuracy"
+TEST_F1: Final = "test_macro_f1"
 TEST_PRECISION: Final = "test_macro_precision"
 TEST_RECALL: Final = "test_macro_recall"
 TEACHER_AGREEMENT: Final = "teacher_agreement"
 PER_CLASS: Final = "per_class_accuracy"
 CORRECT: Final = "correct"
 """Which test images a final got right, a bit an image: what an interval over test images is computed from."""
+SCORE: Final = "score"
+CHOSEN_BY: Final = "validated"
+"""In a verdict: what the study compares arms by on test images, and chose settings by on validation images."""
 PARAMETERS: Final = "parameters"
 SIZE_MB: Final = "size_mb"
 MACS: Final = "macs"

@@ -192,7 +192,8 @@ def artifacts(folder: Path) -> list[Path]:
 
 def headline(verdict: Mapping[str, Any]) -> dict[str, float]:
     """The verdict's figures that belong on MLflow's parent run."""
-    found = {f"teacher_{names.TEST_ACCURACY}": verdict.get("teacher", {}).get(names.TEST_ACCURACY)}
+    scores = dict.fromkeys([names.tested(verdict.get("metric", names.ACCURACY)), names.TEST_ACCURACY])
+    found = {f"teacher_{name}": verdict.get("teacher", {}).get(name) for name in scores}
     for cell in summary.by_point(verdict)["cells"] if verdict else []:
         # MLflow takes few signs in a metric's name.
         where = re.sub(r"[^\w.\-/ ]", "_", label(cell["cell"]).replace(", ", "/"))

@@ -205,6 +205,7 @@ class Session:
             digests=ready.prepared.splits.digests,
             commit=results.git_commit(),
             settings=searched_keys(study, names.DISTILLED),
+            metric=study.objective.metric,
         )
         return Tracker.start(
             uri=self._request.tracking_uri,

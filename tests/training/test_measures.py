@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, log_loss, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 from torch import Tensor, nn
 
 from tune_kd.models import build
@@ -29,7 +29,16 @@ def test_scores_are_those_of_sklearn(images: int, classes: int, seed: int) -> No
     probabilities = logits.double().softmax(1).numpy()
     assert scores.accuracy == pytest.approx(accuracy_score(truth, predicted))
     assert scores.nll == pytest.approx(log_loss(truth, probabilities, labels=range(classes)), rel=1e-5)
-    for ours, theirs in ((scores.macro_precision, precision_score), (scores.macro_recall, recall_score)):
+    present = sorted(set(truth.tolist()))
+    assert scores.balanced_accuracy == pytest.approx(
+        recall_score(truth, predicted, labels=present, average="macro", zero_division=0)
+    )
+    macro = [
+        (scores.macro_precision, precision_score),
+        (scores.macro_recall, recall_score),
+        (scores.macro_f1, f1_score),
+    ]
+    for ours, theirs in (*macro, (scores.macro_f1, f1_score)):
         assert ours == pytest.approx(theirs(truth, predicted, average="macro", zero_division=0))
 
 

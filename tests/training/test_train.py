@@ -316,6 +316,24 @@ def test_the_weights_that_are_kept(data: Images, tmp_path: Path, keep: str) -> N
     assert kept == (max(values) if keep == "best" else values[-1])
 
 
+def test_the_best_epoch_is_that_of_the_studys_metric(
+    data: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = study("objective.metric=balanced_accuracy", "augment.kind=none")
+    first = train(job(settings, until=1), data, None, lambda row: None, tmp_path / "one.pt")
+    epochs = iter(range(3))
+
+    def better_and_worse(*_: object) -> dict[str, float]:
+        epoch = next(epochs)
+        return {names.VAL_ACCURACY: 0.1 * epoch, names.VAL_BALANCED: -0.1 * epoch, names.VAL_LOSS: 1.0}
+
+    monkeypatch.setattr("tune_kd.training.train.validate", better_and_worse)
+    kept = train(job(settings, until=3), data, None, lambda row: None, tmp_path / "three.pt")
+    assert first is not None
+    assert kept is not None
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), kept.parameters(), strict=True))
+
+
 def test_an_epoch_is_the_same_in_small_blocks_as_in_large_ones(
     data: Images, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

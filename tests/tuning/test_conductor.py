@@ -1,17 +1,19 @@
 """What is trained when, and what the ledger says of it, without Ray."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial
 
-from tests.tuning.played import Play
+from tests.tuning.played import Play, metrics, quality
 from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.space.rules import RULES
-from tune_kd.tuning.conductor import MESSAGE, MOST_ATTEMPTS, MOST_UNSTORED, NOT_STORED, OUTCOME, Leg
-from tune_kd.tuning.entry import best_value
+from tune_kd.tuning import tables
+from tune_kd.tuning.conductor import MESSAGE, MOST_ATTEMPTS, MOST_UNSTORED, NOT_STORED, OK, OUTCOME, Leg
+from tune_kd.tuning.entry import RESULT, best_value
 
 
 def test_a_whole_search(tmp_path: Path) -> None:
@@ -375,3 +377,19 @@ def test_finals_that_an_earlier_version_began_are_gone_on_with(tmp_path: Path) -
     again.run()
     finals = list(again.ledger.finals(arm))
     assert [entry.config for entry, _ in finals] == [config] * 2
+
+
+def test_settings_are_chosen_by_what_the_study_names(tmp_path: Path) -> None:
+    play = Play(tmp_path, "objective.metric=macro_f1", "budget.early_stopping=none", "conditions=null")
+    while not isinstance(leg := play.conductor.next(), str):
+        score = 1 - quality(leg.entry)  # what is best by accuracy is worst by this
+        for epoch in range(leg.reported + 1, leg.until + 1):
+            play.conductor.reported(leg, metrics(leg.entry, epoch) | {names.VAL_F1: score})
+        tested = {names.TEST_ACCURACY: 1 - score, names.TEST_F1: score}
+        play.conductor.ended(leg, {OUTCOME: OK, **({RESULT: json.dumps(tested)} if leg.entry.final else {})})
+    for arm in play.plan.arms:
+        scores = {trial.value: entry.config for entry, trial in play.ledger.entries(arm)}
+        assert play.ledger.chosen(arm) == [scores[max(scores)]]
+    finals = tables.finals_table(play.plan, play.ledger, "")
+    assert finals[names.VAL_F1].tolist() == pytest.approx(finals[names.TEST_F1].tolist())
+    assert names.VAL_ACCURACY not in finals

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tune_kd import names
+from tune_kd.names import Metric
 from tune_kd.space import methods
 from tune_kd.space.objectives import OBJECTIVES
 from tune_kd.space.rules import RULES
@@ -196,6 +198,12 @@ class Distillation(Section):
             if (self.__pydantic_extra__ or {}).get(name) is None and f"kd.{name}" in methods.FIELDS:
                 return methods.default(f"kd.{name}")
             return super().__getattr__(name)
+
+
+class Aim(Section):
+    """What a setting is chosen by on validation images, and compared by on test images."""
+
+    metric: Metric = names.ACCURACY
 
 
 class Budget(Section):

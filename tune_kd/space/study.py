@@ -86,6 +86,7 @@ class Study(Section):
     objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.ALLOWED_OBJECTIVES)] = (
         schema.ACCURACY,
     )
+    objective: schema.Aim = schema.Aim()
     budget: schema.Budget = schema.Budget()
     resources: schema.Resources = schema.Resources()
     published: tuple[schema.Published, ...] = ()

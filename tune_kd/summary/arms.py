@@ -12,6 +12,9 @@ from tune_kd.summary.statistics import finite, mean_sd
 from tune_kd.summary.trials import Row, records, scored
 
 MEANS: Final = (
+    names.TEST_ACCURACY,
+    names.TEST_BALANCED,
+    names.TEST_F1,
     names.TEST_NLL,
     names.TEST_ECE,
     names.TEST_PRECISION,
@@ -44,26 +47,32 @@ def share_latencies(finals: pd.DataFrame) -> pd.DataFrame:
     return finals.assign(**{key: groups[key].transform("median") for key in measured})
 
 
+def scored_by(finals: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """With what is compared under names of its own, whatever the study chooses by."""
+    columns = {names.SCORE: names.tested(metric), names.CHOSEN_BY: names.validated(metric)}
+    return finals.assign(**{new: finals[old] for new, old in columns.items() if old in finals})
+
+
 def candidates(finals: pd.DataFrame, arm: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """Finals by configuration, best validation first: a search with one objective has one, a front has several. Those
     that failed are among them."""
-    if finals.empty or names.TEST_ACCURACY not in finals:
+    if finals.empty or names.SCORE not in finals:
         return []
     groups: dict[str, list[Any]] = {}
     for index, row in zip(finals.index, records(finals), strict=True):
         groups.setdefault(json.dumps(cells.config_of(row, arm), sort_keys=True), []).append(index)
     found = [(json.loads(config), finals.loc[indices]) for config, indices in groups.items()]
-    return sorted(found, key=lambda one: _average(one[1], names.VAL_ACCURACY) or 0.0, reverse=True)
+    return sorted(found, key=lambda one: _average(one[1], names.CHOSEN_BY) or 0.0, reverse=True)
 
 
 def tested(finals: pd.DataFrame) -> pd.DataFrame:
     """Those that came to something."""
-    return finals if finals.empty else finals[finals[names.TEST_ACCURACY].map(finite).notna()]
+    return finals if finals.empty else finals[finals[names.SCORE].map(finite).notna()]
 
 
 def by_seed(finals: pd.DataFrame) -> dict[int, float]:
-    """Test accuracy by seed; of a seed that was run twice the later counts."""
-    pairs = zip(finals["seed"], finals[names.TEST_ACCURACY], strict=True)
+    """What a final reached on test images, by seed; of a seed that was run twice the later counts."""
+    pairs = zip(finals["seed"], finals[names.SCORE], strict=True)
     return {int(seed): float(accuracy) for seed, accuracy in pairs}
 
 
@@ -72,12 +81,12 @@ def summarise(config: Mapping[str, Any], finals: pd.DataFrame, trials: pd.DataFr
     scores = by_seed(finals)
     mean, sd = mean_sd(list(scores.values()))
     chosen = selected(trials, config)
-    validation = finite(chosen["value"]) if chosen is not None else _average(finals, names.VAL_ACCURACY)
+    validation = finite(chosen["value"]) if chosen is not None else _average(finals, names.CHOSEN_BY)
     optimism = validation - mean if validation is not None and mean is not None else None
     summary: dict[str, Any] = {"mean": mean, "sd": sd, "n": len(scores), "values": list(scores.values())}
     summary |= {"seeds": list(scores), "config": dict(config), "validation": validation, "optimism": optimism}
     summary["trial"] = cells.plain(chosen["number"]) if chosen is not None else None
-    summary |= {key: _average(finals, key) for key in (names.VAL_ACCURACY, *MEANS)}
+    summary |= {key: _average(finals, key) for key in (names.CHOSEN_BY, *MEANS)}
     summary |= {key: _middle(finals, key) for key in COSTS}
     summary[EFFICIENCY] = efficiency(mean, summary[names.LATENCY_1_MS])
     summary[names.PER_CLASS] = _per_class(finals)

@@ -16,10 +16,10 @@ Failed = dict[str, Any]
 
 
 def count(finals: pd.DataFrame) -> Failed:
-    """Of the finals of one arm's configuration; one without a test accuracy has failed."""
+    """Of the finals of one arm's configuration; one that reached nothing on test images has failed."""
     if finals.empty:
         return {"failed": 0, "of": 0, "why": {}, "seeds": []}
-    gone = finals[finals[names.TEST_ACCURACY].map(statistics.finite).isna()]
+    gone = finals[finals[names.SCORE].map(statistics.finite).isna()]
     reasons = gone[names.STOP_REASON].map(cells.plain) if names.STOP_REASON in gone else [None] * len(gone)
     why = Counter(str(reason or "for a reason that is not known") for reason in reasons)
     return {"failed": len(gone), "of": len(finals), "why": dict(why), "seeds": [int(seed) for seed in gone["seed"]]}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tune_kd.names import ACCURACY
 from tune_kd.summary import cells, statistics
 
 PAIRS = (
@@ -29,9 +30,13 @@ SPENT = "Each look at the results spends four fifths of the 5 % that are left (L
 
 
 def text(
-    study: Mapping[str, Any], searched: Sequence[str], looks: int, judged: Sequence[Mapping[str, Any]] = ()
+    study: Mapping[str, Any],
+    searched: Sequence[str],
+    looks: int,
+    judged: Sequence[Mapping[str, Any]] = (),
+    metric: str = ACCURACY,
 ) -> str:
-    parts = [PAIRS, WORDS, _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
+    parts = [PAIRS, WORDS, _by(metric), _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
     return " ".join(filter(None, parts))
 
 
@@ -45,6 +50,16 @@ def _unseen(judged: Sequence[Mapping[str, Any]]) -> str:
         "No word covers a collapse that none of the finals showed: with "
         f"{fewest['of']} seeds, one in up to {100 * fewest['at_most']:.0f} % of trainings could have been missed "
         "(exact binomial bound, 95 %); `verdict.json` has the bound of each arm."
+    )
+
+
+def _by(metric: str) -> str:
+    if metric == ACCURACY:
+        return ""
+    said = metric.replace("_", " ").replace("f1", "F1")
+    return (
+        f"Settings are chosen and arms compared by {said} (each class counts alike, however many images it has). Its "
+        "interval over test images is not known here, so only that over seeds stands there."
     )
 
 

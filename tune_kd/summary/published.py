@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tune_kd.names import DISTILLED, SCRATCH
+from tune_kd.names import ACCURACY, DISTILLED, SCRATCH
 from tune_kd.summary import cells, front, words
 from tune_kd.summary.statistics import finite
 
@@ -12,6 +12,8 @@ COLUMNS: Final = ("cell", "model", "published, %", "ours, %", f"ours {words.MINU
 
 def published_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
     """Column names and rows of text, or nothing where the study names no published figures."""
+    if words.metric_of(verdict) != ACCURACY:  # sources report accuracies
+        return None
     rows = [row for one in verdict.get("published") or [] if _has_figures(one) for row in _beside(one, verdict)]
     return (list(COLUMNS), rows) if rows else None
 

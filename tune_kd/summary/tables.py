@@ -82,8 +82,8 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     ]
     teacher = words.percent(words.teacher_accuracy(verdict))
     caption = (
-        f"Test accuracy in %, mean ± standard deviation over the repeats (teacher: {teacher}); gain in points; p "
-        "corrected (Holm)"
+        f"Test {words.metric(verdict)} in %, mean ± standard deviation over the repeats (teacher: {teacher}); gain in "
+        "points; p corrected (Holm)"
     )
     return table(caption, columns, rows, class_="stack verdict")
 
@@ -124,7 +124,7 @@ def quality_table(verdict: Mapping[str, Any]) -> Markup | None:
         ]
         for cell, arm, one in found
     ]
-    columns = ["cell", "arm", "test accuracy, %", *(said for said, _ in measured.values())]
+    columns = ["cell", "arm", f"test {words.metric(verdict)}, %", *(said for said, _ in measured.values())]
     return table(
         "Quality on the test images, mean over the repeats; lower NLL and ECE are better calibrated", columns, rows
     )
@@ -154,7 +154,14 @@ def cost_table(verdict: Mapping[str, Any]) -> Markup | None:
         ratio = measured.get(arms.EFFICIENCY) or arms.efficiency(model.accuracy, measured.get(names.LATENCY_1_MS))
         kind = arm_name(model.arm)
         rows.append([model.where, kind, words.percent(model.accuracy), *numbers, _amount(ratio), star])
-    columns = ["model", "arm", "test accuracy, %", *(wanted[key] for key in keys), "points per ms", "front"]
+    columns = [
+        "model",
+        "arm",
+        f"test {words.metric(verdict)}, %",
+        *(wanted[key] for key in keys),
+        "points per ms",
+        "front",
+    ]
     return table("What the models cost: median latencies, one thread, warmed up; ★ is on a Pareto front", columns, rows)
 
 

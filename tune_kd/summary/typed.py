@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tune_kd.errors import InputError
-from tune_kd.names import COST, DISTILLED, SCRATCH, VERDICT_FILE
+from tune_kd.names import ACCURACY, COST, DISTILLED, SCRATCH, VERDICT_FILE
 
 T = TypeVar("T")
 
@@ -83,6 +83,8 @@ class Verdict:
     teacher: Mapping[str, Any]
     counts: Mapping[str, int]
     facts: Mapping[str, Any]
+    metric: str
+    """What arms are compared by."""
     raw: Mapping[str, Any] = field(repr=False)
     """The whole of `verdict.json`."""
 
@@ -107,6 +109,7 @@ def of(raw: Mapping[str, Any]) -> Verdict:
         cells=tuple(_cell(one, one["cell"]) for one in raw["cells"]),
         control=raw.get("control", True),
         objectives=tuple(raw.get("objectives") or ("accuracy",)),
+        metric=raw.get("metric") or ACCURACY,
         teacher=raw.get("teacher") or {},
         counts=raw.get("counts") or {},
         facts=raw.get("facts") or {},

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tune_kd import names
 from tune_kd.names import (
+    ACCURACY,
     COMPLETE,
     CONFIG_PREFIX,
     COST,
@@ -16,8 +17,6 @@ from tune_kd.names import (
     LOOKS,
     PRUNED,
     SCRATCH,
-    TEST_ACCURACY,
-    VAL_ACCURACY,
 )
 from tune_kd.summary import arms, cells, crossed, failures, front, method, published, statistics, words
 from tune_kd.summary.statistics import Gain
@@ -32,11 +31,12 @@ NO_CONTROL = "the study has no scratch arm, so there is no control to compare wi
 
 @dataclass(frozen=True)
 class Measure:
-    """What all cells are measured by: the accuracy's smallest step, whether there is a control, what guessing has."""
+    """What all cells are measured by: the score's smallest step, whether there is a control, what guessing has."""
 
     step: float
     control: bool
     chance: float
+    metric: str = ACCURACY
 
 
 def judge(
@@ -48,11 +48,12 @@ def judge(
 ) -> Verdict:
     """The answer, from stored results only. Every number is finite or null, whatever the search left undone."""
     control = bool(study["control"]) if "control" in study else _has_control(trials, finals)
-    finals = arms.share_latencies(finals)
-    step = statistics.resolution(_accuracies(finals))
+    metric = metric_of(study)
+    finals = arms.scored_by(arms.share_latencies(finals), metric)
+    step = statistics.resolution(_scores_of(finals))
     objectives = [str(one) for one in study.get("objectives") or ["accuracy"]]
     judge_cell = _compare if len(objectives) < 2 else _front
-    measure = Measure(step, control, failures.chance_level(finals, facts))
+    measure = Measure(step, control, failures.chance_level(finals, facts), metric)
     found = [judge_cell(cell, trials, finals, measure) for cell in cells.cells(study, trials, finals)]
     looks = max(1, int(statistics.finite(facts.get(LOOKS)) or 1))
     settle([point for cell in found for point in cell.get("front") or [cell]], looks)
@@ -66,14 +67,21 @@ def judge(
         "teacher": cells.plain(teacher),
         "control": control,
         "objectives": objectives,
+        "metric": metric,
         "cells": found,
         "counts": _counts(trials),
         "searched": searched,
         "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "looks": looks}
-        | {"text": method.text(study, searched, looks, found)},
+        | {"text": method.text(study, searched, looks, found, metric)},
         "published": published.read(study),
         "facts": cells.plain(facts),
     }
+
+
+def metric_of(study: Mapping[str, Any]) -> str:
+    """What arms are compared by; studies of an earlier version know no other than accuracy."""
+    aim = study.get("objective")
+    return str(aim.get("metric") or ACCURACY) if isinstance(aim, Mapping) else ACCURACY
 
 
 def _has_control(trials: pd.DataFrame, finals: pd.DataFrame) -> bool:
@@ -81,8 +89,8 @@ def _has_control(trials: pd.DataFrame, finals: pd.DataFrame) -> bool:
     return SCRATCH in seen or DISTILLED not in seen
 
 
-def _accuracies(finals: pd.DataFrame) -> list[float]:
-    found = map(statistics.finite, finals[TEST_ACCURACY]) if TEST_ACCURACY in finals else iter(())
+def _scores_of(finals: pd.DataFrame) -> list[float]:
+    found = map(statistics.finite, finals[names.SCORE]) if names.SCORE in finals else iter(())
     return [value for value in found if value is not None]
 
 
@@ -97,7 +105,8 @@ def _compare(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measu
         best[arm] = None if good.empty else arms.summarise(config, good, cells.rows(trials, cell, arm))
         failed[arm], right[arm] = failures.count(own), crossed.correct(good)
     gain = compared(best, failed, measure)
-    gain["seeds_and_images"] = crossed.interval(right[DISTILLED], right[SCRATCH], statistics.LEVEL)
+    if measure.metric == ACCURACY:  # of the others an image is no part that could be drawn again by itself
+        gain["seeds_and_images"] = crossed.interval(right[DISTILLED], right[SCRATCH], statistics.LEVEL)
     lost = {arm: failures.lost(best[arm], failed[arm]) for arm in cells.ARMS}
     told = {"gain": cells.plain(gain), "failed": failed, "lost": lost, "word": "", "but": ""}
     return {"cell": cells.plain(cell), **best, **told}
@@ -149,7 +158,7 @@ def _foremost(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What stands for the whole cell: both arms at the model that is most accurate on validation images."""
 
     def accuracy(point: Mapping[str, Any]) -> float:
-        return max(point[arm][VAL_ACCURACY] or 0.0 for arm in cells.ARMS if point[arm])
+        return max(point[arm][names.CHOSEN_BY] or 0.0 for arm in cells.ARMS if point[arm])
 
     best = max(points, key=accuracy)
     return {key: best[key] for key in ANSWER}

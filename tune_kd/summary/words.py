@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tune_kd.names import COST, DISTILLED, SCRATCH, TEST_ACCURACY
+from tune_kd.names import ACCURACY, COST, DISTILLED, SCRATCH, TEST_ACCURACY, tested
 from tune_kd.summary import cells, failures, front
 from tune_kd.summary.page import svg
-from tune_kd.summary.statistics import HELPS, HURTS, LEVEL, NO_DIFFERENCE, fallen_from, finite
+from tune_kd.summary.statistics import HELPS, HURTS, LEVEL, NO_DIFFERENCE, SAME, fallen_from, finite
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "–"
@@ -31,8 +31,17 @@ def p_value(value: float | None) -> str:
 
 
 def teacher_accuracy(verdict: Mapping[str, Any]) -> float | None:
-    """The teacher's accuracy on the test images, where it is known."""
-    return finite(verdict["teacher"].get(TEST_ACCURACY))
+    """What the teacher reached on the test images, where it is known: in what the study compares by."""
+    return finite(verdict["teacher"].get(tested(metric_of(verdict))))
+
+
+def metric_of(verdict: Mapping[str, Any]) -> str:
+    return str(verdict.get("metric") or ACCURACY)
+
+
+def metric(verdict: Mapping[str, Any]) -> str:
+    """What arms are compared by, in words."""
+    return metric_of(verdict).replace("_", " ").replace("f1", "F1")
 
 
 def spread(arm: Mapping[str, Any] | None) -> str:
@@ -60,7 +69,16 @@ def answer(cell: Mapping[str, Any]) -> str:
     between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
     said = f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_wider(gain)}."
-    return f"{said} {cell['but']}".strip()
+    return " ".join(filter(None, (said, beside(cell), cell["but"])))
+
+
+def beside(cell: Mapping[str, Any]) -> str:
+    """Plain accuracy, where arms are compared by something else: nothing where that is what stands there already."""
+    pair = [cell[arm] for arm in (DISTILLED, SCRATCH)]
+    known = [(one["mean"], one.get(TEST_ACCURACY)) for one in pair if one]
+    if any(accuracy is None for _, accuracy in known) or all(abs(mean - accuracy) < SAME for mean, accuracy in known):
+        return ""
+    return f"Accuracy: {percent(pair[0][TEST_ACCURACY])} % distilled, {percent(pair[1][TEST_ACCURACY])} % from scratch."
 
 
 def _wider(gain: Mapping[str, Any]) -> str:

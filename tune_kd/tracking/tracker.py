@@ -46,6 +46,8 @@ class SearchInfo:
     digests: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     settings: Sequence[str] = ()
+    metric: str = names.ACCURACY
+    """What settings are chosen by."""
     """What the search varies: the columns of its table."""
 
 
@@ -228,7 +230,7 @@ class Tracker:
                 texts=long,
                 tags=_tags({name: value for name, value in tags.items() if value}),
                 datasets=[(search.dataset, digest, role) for role, digest in search.digests.items()],
-                views=view.tags(search.id, search.settings),
+                views=view.tags(search.id, search.settings, search.metric),
             )
         )
 

@@ -25,19 +25,19 @@ def page(server: str, experiment_id: str, search: str) -> str:
     return f"{where}?workflowType=machine_learning&viewStateShareKey={key(search)}"
 
 
-def tags(search: str, settings: Sequence[str]) -> Mapping[str, str]:
+def tags(search: str, settings: Sequence[str], metric: str = names.ACCURACY) -> Mapping[str, str]:
     """The experiment's tag that is the view; `settings` are those that the search varies."""
+    best = names.best_validated(metric)
     columns = [
         f"tags.`{names.TAG_CELL}`",
         f"tags.`{names.TAG_ARM}`",
         f"tags.`{names.TAG_STATE}`",
-        f"metrics.`{names.BEST_VAL_ACCURACY}`",
-        f"metrics.`{names.TEST_ACCURACY}`",
+        *(f"metrics.`{name}`" for name in dict.fromkeys([best, names.tested(metric), names.TEST_ACCURACY])),
         *(f"params.`{name}`" for name in settings[:MOST_SETTINGS]),
     ]
     state = {
         "searchFilter": f"tags.`{names.TAG_SEARCH}` = '{search}'",
-        "orderByKey": f"metrics.`{names.BEST_VAL_ACCURACY}`",
+        "orderByKey": f"metrics.`{best}`",
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",

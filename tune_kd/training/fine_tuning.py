@@ -35,9 +35,9 @@ class FineTuning:
         alone = self.how == "head" or (self.how == "head_then_all" and epoch <= math.ceil(ALONE * epochs))
         return (0.0 if alone else 1.0, self.head_rate)
 
-    def over(self, history: Sequence[Mapping[str, float]]) -> bool:
+    def over(self, history: Sequence[Mapping[str, float]], chosen_by: str = names.VAL_ACCURACY) -> bool:
         """Whether validation has not become better for as many epochs as one is patient."""
         if self.patience is None or not history:
             return False
-        scores = [metrics[names.VAL_ACCURACY] for metrics in history]
+        scores = [metrics[chosen_by] for metrics in history]
         return len(scores) - 1 - scores.index(max(scores)) >= self.patience

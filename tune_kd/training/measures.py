@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tune_kd import names
+
 Shape = tuple[int, int, int]
 
 ECE_BINS: Final = 15
@@ -23,6 +25,8 @@ class Scores:
     """Quality on one set of images; `per_class` is accuracy, NaN for a class without images."""
 
     accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
     nll: float
     ece: float
     macro_precision: float
@@ -30,7 +34,7 @@ class Scores:
     per_class: tuple[float, ...]
 
 
-NOTHING: Final = Scores(math.nan, math.nan, math.nan, math.nan, math.nan, ())
+NOTHING: Final = Scores(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, ())
 """The scores on no images at all."""
 
 
@@ -40,12 +44,39 @@ def evaluate(logits: Tensor, labels: Tensor, classes: int) -> Scores:
     seen = (predicted + actual) > 0  # a class neither predicted nor present has no say in a macro mean
     return Scores(
         accuracy=float(hits.sum() / actual.sum()),
+        balanced_accuracy=float((hits / actual)[actual > 0].mean()),
+        macro_f1=float((2 * hits / (predicted + actual).clamp(min=1))[seen].mean()),
         nll=float(F.cross_entropy(logits, labels)),
         ece=calibration_error(logits, labels),
         macro_precision=float((hits / predicted.clamp(min=1))[seen].mean()),
         macro_recall=float((hits / actual.clamp(min=1))[seen].mean()),
         per_class=tuple((hits / actual).tolist()),
     )
+
+
+def validated(scores: Scores) -> dict[str, float]:
+    """By the names under which a training reports them."""
+    return {
+        names.VAL_ACCURACY: scores.accuracy,
+        names.VAL_BALANCED: scores.balanced_accuracy,
+        names.VAL_F1: scores.macro_f1,
+        names.VAL_LOSS: scores.nll,
+        names.VAL_PRECISION: scores.macro_precision,
+        names.VAL_RECALL: scores.macro_recall,
+    }
+
+
+def tested(scores: Scores) -> dict[str, float]:
+    """By the names that they have where they are of test images."""
+    return {
+        names.TEST_ACCURACY: scores.accuracy,
+        names.TEST_BALANCED: scores.balanced_accuracy,
+        names.TEST_F1: scores.macro_f1,
+        names.TEST_NLL: scores.nll,
+        names.TEST_ECE: scores.ece,
+        names.TEST_PRECISION: scores.macro_precision,
+        names.TEST_RECALL: scores.macro_recall,
+    }
 
 
 def packed(hits: Tensor) -> str:

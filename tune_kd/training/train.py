@@ -93,11 +93,11 @@ def train(
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
     for metrics in state["history"][job.reported : job.until]:
         report(metrics)
-    done = len(state["history"])
+    done, chosen_by = len(state["history"]), names.validated(settings.objective.metric)
     ordinary = Step(model, optimizer, settings, used, distiller, online)
     step = make_step(ordinary, data.images.device, _steps(job, max(done, ordinary.steady - 1)))
     for epoch in range(done + 1, job.until + 1):
-        if job.tuning.over(state["history"]):
+        if job.tuning.over(state["history"], chosen_by):
             break
         started = time.perf_counter()
         losses = [each[names.VAL_LOSS] for each in state["history"]]
@@ -109,7 +109,7 @@ def train(
         metrics |= validate(model, data, job.validation, used)
         metrics[names.LEARNING_RATE] = rate
         metrics[names.SECONDS] = time.perf_counter() - started
-        if not state["history"] or metrics[names.VAL_ACCURACY] > max(m[names.VAL_ACCURACY] for m in state["history"]):
+        if not state["history"] or metrics[chosen_by] > max(m[chosen_by] for m in state["history"]):
             state["best"] = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         state["history"].append(metrics)
         # Saved before it is reported: a report that is lost with its process is repeated from here, not trained again.
@@ -265,18 +265,13 @@ def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp
 def validate(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> dict[str, float]:
     """What is reported about the validation images after each epoch, in the precision of the training."""
     if not len(index):
-        return dict.fromkeys((names.VAL_ACCURACY, names.VAL_LOSS, names.VAL_PRECISION, names.VAL_RECALL), math.nan)
+        return measures.validated(measures.NOTHING)
     scores = measures.evaluate(
         predict(model, data, index, used), data.labels[index.to(data.labels.device)], data.classes
     )
     if not math.isfinite(scores.nll):
         raise Diverged(f"the validation loss became {scores.nll}: the weights are no longer numbers")
-    return {
-        names.VAL_ACCURACY: scores.accuracy,
-        names.VAL_LOSS: scores.nll,
-        names.VAL_PRECISION: scores.macro_precision,
-        names.VAL_RECALL: scores.macro_recall,
-    }
+    return measures.validated(scores)
 
 
 def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: Tensor | None) -> Mapping[str, Any]:
@@ -288,11 +283,7 @@ def test_scores(model: nn.Module, data: Images, index: Tensor, teacher_logits: T
     if teacher_logits is not None:
         agreement = float((logits.argmax(1) == teacher_logits.to(logits.device).argmax(1)).float().mean())
     return {
-        names.TEST_ACCURACY: scores.accuracy,
-        names.TEST_NLL: scores.nll,
-        names.TEST_ECE: scores.ece,
-        names.TEST_PRECISION: scores.macro_precision,
-        names.TEST_RECALL: scores.macro_recall,
+        **measures.tested(scores),
         names.TEACHER_AGREEMENT: agreement,
         names.PER_CLASS: scores.per_class,
         names.CORRECT: measures.packed(logits.argmax(1) == labels),

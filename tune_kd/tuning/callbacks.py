@@ -92,14 +92,15 @@ class Tracked:
 
     def catch_up(self, plan: Plan) -> None:
         """Tells MLflow what the ledger has from before a resume; what it knows already it takes only once."""
+        metric = self._study.objective.metric
         recorded = [pair for arm in plan.arms for pair in self._ledger.entries(arm)]
         self._tracker.reopen([entry.key for entry, trial in recorded if not trial.state.is_finished()])
         for entry, trial in [*recorded, *self._ledger.all_again()]:
             self.started(entry)
             for epoch, value in sorted(trial.intermediate_values.items()):
-                self._tracker.metrics(entry.key, {names.VAL_ACCURACY: value}, epoch, time.time())
+                self._tracker.metrics(entry.key, {names.validated(metric): value}, epoch, time.time())
             if trial.state.is_finished():
-                scores = {names.BEST_VAL_ACCURACY: best_value(trial)} if trial.intermediate_values else {}
+                scores = {names.best_validated(metric): best_value(trial)} if trial.intermediate_values else {}
                 reason = trial.user_attrs.get(names.STOP_REASON, "")
                 self.ended(entry, STATES[trial.state.name], reason, scores | trial.user_attrs.get(RESULT, {}))
 

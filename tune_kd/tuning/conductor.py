@@ -69,6 +69,7 @@ class Conductor:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
+        self._metric = plan.study.objective.metric
         self._ledger = ledger
         self._callback = callback
         self._clock = clock
@@ -206,7 +207,7 @@ class Conductor:
 
     def reported(self, leg: Leg, metrics: Mapping[str, float]) -> None:
         """One epoch. The ledger first: what it does not have has not happened."""
-        epoch, value = int(metrics[names.EPOCH]), metrics[names.VAL_ACCURACY]
+        epoch, value = int(metrics[names.EPOCH]), metrics[names.validated(self._metric)]
         self._ledger.report(leg.entry, epoch, value)
         self._seconds[leg.entry.id] += metrics[names.SECONDS]
         self._unstored.pop(leg.entry.id, None)
@@ -284,7 +285,7 @@ class Conductor:
         if entry.final:
             scores = json.loads(results[RESULT])
             self._ledger.note(entry, RESULT, scores)
-            self._finish(entry, names.COMPLETE, value=scores[names.TEST_ACCURACY], results=scores)
+            self._finish(entry, names.COMPLETE, value=scores[names.tested(self._metric)], results=scores)
         elif entry.role == names.CONFIRMATION:
             self._finish(entry, names.COMPLETE, value=best_value(self._ledger.record(entry)))
         else:
@@ -320,5 +321,5 @@ class Conductor:
             self._rules[entry.arm.number].finished(entry.number)
             del self._trials[entry.arm.number, entry.number]
         record = self._ledger.record(entry)
-        best = {names.BEST_VAL_ACCURACY: best_value(record)} if record.intermediate_values else {}
+        best = {names.best_validated(self._metric): best_value(record)} if record.intermediate_values else {}
         self._callback.ended(entry, state, reason, best | dict(results or {}))

@@ -66,15 +66,15 @@ def play(plan: Plan, slots: int, costs: Costs) -> Played:
             return Played(max(now, driver), busy, epochs, finals)
         now, _, leg, slot = heapq.heappop(live)
         driver = max(driver, now - costs.report) + costs.report * (leg.until - leg.reported)
-        _end(conductor, leg, ledger.objective.models)
+        _end(conductor, leg, ledger.objective.models, study.objective.metric)
         heapq.heappush(free, (now, slot))
 
 
-def _end(conductor: Conductor, leg: Leg, models: tuple[str, ...]) -> None:
+def _end(conductor: Conductor, leg: Leg, models: tuple[str, ...], metric: str) -> None:
     """The dearer a model, the more accurate it is, so that all of them are on the front: that is the most there is."""
     model = leg.entry.config[names.STUDENT_MODEL]
     value = random.Random(leg.entry.seed).random() + (models.index(model) if model in models else 0)
     for epoch in range(leg.reported + 1, leg.until + 1):
-        conductor.reported(leg, {names.EPOCH: epoch, names.VAL_ACCURACY: value, names.SECONDS: 0.0})
-    result: Mapping[str, str] = {RESULT: json.dumps({names.TEST_ACCURACY: value})} if leg.entry.final else {}
+        conductor.reported(leg, {names.EPOCH: epoch, names.validated(metric): value, names.SECONDS: 0.0})
+    result: Mapping[str, str] = {RESULT: json.dumps({names.tested(metric): value})} if leg.entry.final else {}
     conductor.ended(leg, {OUTCOME: OK, **result})

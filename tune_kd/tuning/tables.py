@@ -41,11 +41,11 @@ def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.Dat
 def finals_table(plan: Plan, ledger: Ledger, kept: str) -> pd.DataFrame:
     """A row a final, failed ones too; one that serves as control of several cells stands in each of them. Weights lie
     below `kept`."""
-    runs = ledger.run_ids()
+    runs, score = ledger.run_ids(), names.validated(plan.study.objective.metric)
     rows = [
         {"arm": entry.arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
-        | {names.VAL_ACCURACY: kept_value(plan.study, trial) if trial.intermediate_values else math.nan}
+        | {score: kept_value(plan.study, trial) if trial.intermediate_values else math.nan}
         | {names.TEST_ACCURACY: math.nan, **trial.user_attrs.get(RESULT, {})}
         | {names.WEIGHTS: kept + best_weights(entry.saved) if RESULT in trial.user_attrs else ""}
         | _cost(ledger, entry)
@@ -55,7 +55,7 @@ def finals_table(plan: Plan, ledger: Ledger, kept: str) -> pd.DataFrame:
         if trial.state.is_finished()
         for cell in _cells_of(plan, entry)
     ]
-    return _frame(rows, ["arm", "state", names.TEST_ACCURACY, names.VAL_ACCURACY, names.WEIGHTS, *COMMON])
+    return _frame(rows, ["arm", "state", names.TEST_ACCURACY, score, names.WEIGHTS, *COMMON])
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

@@ -37,8 +37,8 @@ def bars(verdict: Mapping[str, Any]) -> Markup | None:
             y += BAR + 4
         y += 12
     reference = svg.line(scale(teacher), 50, scale(teacher), y, "reference") if teacher is not None else ""
-    axis = svg.bottom_axis(scale, y, 6, "test accuracy, %", factor=100)
-    title = "Test accuracy of teacher, scratch and distilled students"
+    axis = svg.bottom_axis(scale, y, 6, f"test {words.metric(verdict)}, %", factor=100)
+    title = f"Test {words.metric(verdict)} of teacher, scratch and distilled students"
     drawing = svg.chart("bars", title, _said(shown, teacher), svg.HALF, y + 42, axis, reference, *body)
     caption = "Mean over the repeats with its standard deviation. The dashed line is the teacher."
     entries = svg.legend(("b-scratch", "from scratch"), ("b-distilled", "distilled"), ("b-teacher", "teacher"))
@@ -91,9 +91,11 @@ def optimism(verdict: Mapping[str, Any]) -> Markup | None:
             y, last = y + 19, cell
         body.append(_dumbbell(cell, arm, found, scale, y + 10))
         y += 23
-    axis = svg.bottom_axis(scale, y + 2, 6, "accuracy, %", factor=100)
+    axis = svg.bottom_axis(scale, y + 2, 6, f"{words.metric(verdict)}, %", factor=100)
     said = [f"{cells.label(cell['cell'])}, {arm}: {words.points(found['optimism'])}" for cell, arm, found in shown]
-    title = "Validation accuracy of the chosen trial against test accuracy of its repeats"
+    title = (
+        f"{words.metric(verdict).capitalize()} of the chosen trial on validation images, of its repeats on test images"
+    )
     drawing = svg.chart("optimism", title, "; ".join(said), svg.HALF, y + 44, axis, *body)
     entries = svg.legend(("hollow", "validation, chosen"), (SCRATCH, "test, scratch"), (DISTILLED, "test, distilled"))
     return svg.figure(join([entries, drawing]), "Optimism of choosing on validation", OPTIMISM)

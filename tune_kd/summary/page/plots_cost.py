@@ -74,16 +74,16 @@ def on_front(found: Sequence[Model], key: str) -> list[Model]:
 def fronts(verdict: Mapping[str, Any]) -> list[Markup]:
     """One chart a cost, for the costs that were measured."""
     found = models(verdict)
-    return [_front(found, cost) for cost in COSTS if on_front(found, cost.key)]
+    return [_front(found, cost, words.metric(verdict)) for cost in COSTS if on_front(found, cost.key)]
 
 
-def _front(found: Sequence[Model], cost: Cost) -> Markup:
+def _front(found: Sequence[Model], cost: Cost, metric: str) -> Markup:
     known, best = [model for model in found if model.measured.get(cost.key)], on_front(found, cost.key)
     x_scale = svg.scale([model.measured[cost.key] for model in known], LEFT, RIGHT, pad=0.08)
     y_scale = svg.scale([model.accuracy for model in known], BOTTOM, TOP, log=False)
     drawn = [
         svg.bottom_axis(x_scale, BOTTOM, TOP, f"{cost.axis}, {cost.unit}"),
-        svg.left_axis(y_scale, LEFT, RIGHT, "test accuracy, %", factor=100),
+        svg.left_axis(y_scale, LEFT, RIGHT, f"test {metric}, %", factor=100),
         svg.polyline(
             _stairs([(x_scale(m.measured[cost.key]), y_scale(m.accuracy)) for m in best], BOTTOM, RIGHT), "front"
         ),

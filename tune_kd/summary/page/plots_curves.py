@@ -37,7 +37,7 @@ def curves(study: Mapping[str, Any], verdict: Mapping[str, Any], trials: pd.Data
     stops = marks(study)
     width = svg.panel_width(len(groups))
     drawn = [
-        _panel(f"curves{place}", group, (verdict["searched"], stops), limit, width)
+        _panel(f"curves{place}", group, (verdict["searched"], stops, words.metric(verdict)), limit, width)
         for place, group in enumerate(groups.values())
     ]
     return [panel for panel in drawn if panel]
@@ -50,9 +50,9 @@ def marks(study: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _panel(
-    name: str, group: Sequence[Arm], searched: tuple[Sequence[str], Sequence[int]], limit: int, width: int
+    name: str, group: Sequence[Arm], searched: tuple[Sequence[str], Sequence[int], str], limit: int, width: int
 ) -> Markup:
-    cell, (keys, stops), right = group[0][0], searched, width - 12
+    cell, (keys, stops, metric), right = group[0][0], searched, width - 12
     rows = [(arm, row) for _, arm, tried in group for row in _most_telling(tried, limit) if curve_of(row)]
     if not rows:
         return Markup()
@@ -64,12 +64,12 @@ def _panel(
     x_scale = svg.Scale(min(1, last - 1), max(last, 2), LEFT, right)
     drawn = [
         svg.bottom_axis(x_scale, BOTTOM, TOP, "epoch"),
-        svg.left_axis(y_scale, LEFT, right, "validation accuracy, %", factor=100),
+        svg.left_axis(y_scale, LEFT, right, f"validation {metric}, %", factor=100),
         *(svg.line(x_scale(stop), TOP, x_scale(stop), BOTTOM, "rung") for stop in stops if stop < last),
         *(_curve(arm, row, is_chosen(cell, arm, row), (x_scale, y_scale), keys) for arm, row in rows),
     ]
     said = [f"{arm}: {len(tried)} trials, best {words.percent(_best(tried))} %" for _, arm, tried in group]
-    title = f"Validation accuracy by epoch: {cells.label(cell['cell'])}"
+    title = f"Validation {metric} by epoch: {cells.label(cell['cell'])}"
     missing = sum(len(tried) for *_, tried in group) - len(rows)
     note = el("figcaption", f"{missing} trials are not drawn.") if missing else ""
     chart = svg.chart(name, title, "; ".join(said), width, 248, *drawn)

@@ -24,19 +24,22 @@ def fronts(verdict: Mapping[str, Any]) -> list[Markup]:
     if unit is None:
         return []
     drawn = [(cell, [point for point in cell.get("front") or [] if point[COST]]) for cell in verdict["cells"]]
-    return [_front(f"pareto{place}", *one, unit) for place, one in enumerate(drawn) if one[1]]
+    metric = words.metric(verdict)
+    return [_front(f"pareto{place}", *one, (*unit, metric)) for place, one in enumerate(drawn) if one[1]]
 
 
-def _front(name: str, cell: Mapping[str, Any], points: Sequence[Mapping[str, Any]], unit: tuple[str, str]) -> Markup:
+def _front(
+    name: str, cell: Mapping[str, Any], points: Sequence[Mapping[str, Any]], unit: tuple[str, str, str]
+) -> Markup:
     tested = [(point, arm, point[arm]) for point in points for arm in cells.ARMS if point[arm]]
     ends = [one["mean"] + sign * (one["sd"] or 0.0) for *_, one in tested for sign in (-1, 1)]
     x_scale = svg.scale([point[COST] for point in points], LEFT + 24, RIGHT - 24, pad=0.02)
     y_scale = svg.scale(ends, BOTTOM, TOP + 16, log=False)
     drawn = [
         svg.bottom_axis(x_scale, BOTTOM, TOP, f"{unit[0]}, {unit[1]}"),
-        svg.left_axis(y_scale, LEFT, RIGHT, "test accuracy, %", factor=100),
+        svg.left_axis(y_scale, LEFT, RIGHT, f"test {unit[2]}, %", factor=100),
         *(_line(points, arm, x_scale, y_scale) for arm in cells.ARMS),
-        *(_mark(point, arm, one, (x_scale, y_scale), unit) for point, arm, one in tested),
+        *(_mark(point, arm, one, (x_scale, y_scale), unit[:2]) for point, arm, one in tested),
         *(_label(point, x_scale, y_scale) for point in points),
     ]
     said = [f"{point['model']}: {arm} {words.spread(one)}" for point, arm, one in tested]

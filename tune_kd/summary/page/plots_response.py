@@ -72,7 +72,7 @@ def _response(name: str, one: Arm, axes: tuple[str, ...], shared: Ranges, width:
     x_scale = shared.scale(axes[0], LEFT, right)
     two = len(axes) > 1
     y_scale = shared.scale(axes[1], BOTTOM, TOP) if two else svg.scale(values, BOTTOM, TOP, log=False)
-    left = cells.name(axes[1]) if two else "validation accuracy, %"
+    left = cells.name(axes[1]) if two else "on validation images, %"
     drawn = [
         svg.bottom_axis(x_scale, BOTTOM, TOP, cells.name(axes[0])),
         svg.left_axis(y_scale, LEFT, right, left, factor=1 if two else 100),
@@ -82,7 +82,7 @@ def _response(name: str, one: Arm, axes: tuple[str, ...], shared: Ranges, width:
         x, y = finite(row[CONFIG_PREFIX + axes[0]]), finite(row[CONFIG_PREFIX + axes[1]] if two else row["value"])
         if x is not None and y is not None:
             drawn.append(_dot(row, one, (x_scale(x), y_scale(y)), _step(float(row["value"]), values), shared.keys))
-    title = f"{cells.label(cell['cell'])}, {arm}: validation accuracy by {' and '.join(map(cells.name, axes))}"
+    title = f"{cells.label(cell['cell'])}, {arm}: trials by {' and '.join(map(cells.name, axes))}"
     said = f"{len(tried)} trials from {words.percent(min(values))} to {words.percent(max(values))} %"
     chart = svg.chart(name, title, said, width, 252, *drawn)
     return el("figure", el("h4", cells.label(cell["cell"]), el("span", arm, class_=f"arm t-{arm}")), chart)

@@ -92,7 +92,7 @@ def _accuracy(verdict: Mapping[str, Any]) -> "Figure | None":
     if teacher is not None:
         axes.axvline(100 * teacher, color=COLOURS["teacher"], linestyle="--", label="teacher")
     axes.set_yticks(range(len(shown)), [cells.label(cell["cell"]) for cell in shown])
-    axes.set(xlabel="test accuracy, %", title="Teacher, scratch, distilled", xlim=(0, 105))
+    axes.set(xlabel=f"test {words.metric(verdict)}, %", title="Teacher, scratch, distilled", xlim=(0, 105))
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
@@ -138,7 +138,7 @@ def _response(axes: "Axes", one: Arm, searched: Sequence[str]) -> None:
         if spread.min() > 0 and spread.max() / spread.min() >= LOG_RATIO:
             stretch("log")
     drawn = axes.scatter(across, up, c=values, cmap="Blues", edgecolors=GREY, linewidths=0.6)
-    axes.set(xlabel=cells.name(keys[0]), ylabel=cells.name(keys[1]) if len(keys) > 1 else "validation accuracy, %")
+    axes.set(xlabel=cells.name(keys[0]), ylabel=cells.name(keys[1]) if len(keys) > 1 else "on validation images, %")
     figure = axes.get_figure(root=True)
     if figure is not None:
         figure.colorbar(drawn, ax=axes).ax.tick_params(labelsize=7)
@@ -156,7 +156,7 @@ def _curves(axes: "Axes", one: Arm, _: Sequence[str]) -> None:
             linewidth=width,
             alpha=alpha,
         )
-    axes.set(xlabel="epoch", ylabel="validation accuracy, %")
+    axes.set(xlabel="epoch", ylabel="on validation images, %")
 
 
 def _front(verdict: Mapping[str, Any]) -> "Figure | None":
@@ -170,5 +170,5 @@ def _front(verdict: Mapping[str, Any]) -> "Figure | None":
             one.plot(model.measured[cost.key], 100 * model.accuracy, MARKS[model.arm], color=COLOURS[model.arm])
         best = [(model.measured[cost.key], 100 * model.accuracy) for model in plots_cost.on_front(found, cost.key)]
         one.step(*zip(*best, strict=True), where="post", color=GREY)
-        one.set(xlabel=f"{cost.axis}, {cost.unit}", ylabel="test accuracy, %", title=cost.heading)
+        one.set(xlabel=f"{cost.axis}, {cost.unit}", ylabel=f"test {words.metric(verdict)}, %", title=cost.heading)
     return figure
