@@ -169,6 +169,7 @@ class View:
         done = min(self._before + self._epochs, self._plan.epochs)
         return Group(
             ProgressBar(total=self._plan.epochs, completed=done, width=60),
+            Text(),  # a bar does not end its line
             Text(self.summary),
             Text(),
             table,

@@ -32,9 +32,9 @@ class Spoken:
 
     def begun(self, name: str, todo: Plan, folder: str) -> None:
         self._progress(f"[bold]{escape(name)}[/]  {escape(todo.study.question)}")
-        self.said(
-            f"{len(todo.cells)} cells · {len(todo.arms)} arms · {todo.trials} trials · {todo.finals} finals → {folder}"
-        )
+        counts = {"cell": len(todo.cells), "arm": len(todo.arms), "trial": todo.trials, "final": todo.finals}
+        listed = " · ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+        self.said(f"{listed} → {folder}")
 
     def said(self, sentence: str) -> None:
         self._progress(escape(sentence))

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Experiment, Trial
-from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.progress_reporter import ProgressReporter, TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.trainable.function_trainable import wrap_function
 
@@ -157,6 +157,15 @@ class Course(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.forget()
+
+
+class Silent(ProgressReporter):
+    """In a notebook Tune's own clears what stands below the cell, even where it is to say nothing."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None: ...
 
 
 def trainable(trial: Callable[[dict[str, Any]], dict[str, Any]]) -> type:

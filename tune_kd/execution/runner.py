@@ -117,7 +117,11 @@ def drive(
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name="legs", storage_path=scratch, verbose=0, callbacks=[inside_tune.Course(searcher)]
+                name="legs",
+                storage_path=scratch,
+                verbose=0,
+                progress_reporter=inside_tune.Silent(),
+                callbacks=[inside_tune.Course(searcher)],
             ),
         ).fit()
     except BaseException as error:
