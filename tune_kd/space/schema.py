@@ -227,7 +227,8 @@ class Budget(Section):
 
     @property
     def first(self) -> int:
-        """The epoch at which trials are first compared; a ninth of the epochs, since earlier ranks mislead."""
+        """The epoch at which trials are first compared; a ninth of the epochs, since earlier ranks mislead. The rule
+        `auto`, at which little is decided early, begins earlier."""
         return self.first_rung or math.ceil(self.epochs / 9)
 
 

@@ -1,12 +1,17 @@
-"""Everybody a little, the best fifth to the end: the rule that a study has if it names none.
+"""The field narrows slowly: the rule that a study has if it names none.
 
-One rung, at a ninth of the epochs: earlier ranks mislead, and halving twice stops what is slow at first. A trial pauses
-there and frees its slot. Half of those that go on are the best of all; the other half the best of each kind of
-augmentation, since students of augmented images learn slowly at first and a comparison at the rung is not fair to them.
+Rungs at a 27th of the epochs, twice that, and so on; at each the worst third of those that came there stays behind. So
+little is decided early, when ranks mislead, and an epoch more is only given to those that are worth it. All that may
+come to a rung are compared there before any goes on, which makes the answer the same on any number of workers.
+
+Half of the places are for the best of all, half for the best of each kind of augmentation: students of augmented images
+learn slowly at first. Where earlier searches of relatives have taught a forecast that ranks better than what a training
+has shown, the forecast ranks instead, and as few go on as at the later rung that it is as good as.
 """
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tune_kd.space.schema import Budget
@@ -14,9 +19,14 @@ from tune_kd.tuning.objectives import Objective
 from tune_kd.tuning.rules.rule import NOTHING, GoOn, Rule
 from tune_kd.tuning.standing import Standing
 
-SHARE: Final = 5
+SHARE: Final = 2 / 3
+"""Of those at a rung that go on. As epochs double, each rung is given a third more of them than the one before."""
+FIRST: Final = 27
+LAST: Final = 2 / 3
+"""After so much of its epochs a training has nearly cost what it can."""
 APART: Final = ("augment.kind",)
-"""A schedule changes little by the rung, and comparing fewer costs more than it brings."""
+LEAST: Final = 10
+"""A kind of few has no share of its own: smaller budgets are compared as one."""
 
 Group = tuple[Any, ...]
 
@@ -24,43 +34,48 @@ Group = tuple[Any, ...]
 class Auto(Rule):
     def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
         super().__init__(budget, objective, costs)
-        least = max(1, self.trials // SHARE, len(objective.models), budget.confirm)
+        self.rungs = (*self.marks(budget), self.last)
+        least = max(
+            1, len(objective.models), budget.confirm, self._through(self.rungs[-2]) if self.rungs[1:] else self.trials
+        )
         self.complete = budget.complete or min(self.trials, least)
-        self._rung = budget.first
         self._groups: dict[int, Group] = {}
-        self._all = objective.standing(costs)
-        self._there: defaultdict[Group, Standing] = defaultdict(lambda: objective.standing(costs))
-        self._ended: Counter[Group] = Counter()
-        """How many of each group have trained to the end."""
+        self._all = [objective.standing(costs) for _ in self.rungs]
+        self._kinds = [defaultdict[Group, Standing](lambda: objective.standing(costs)) for _ in self.rungs]
         self._between: set[int] = set()
-        """Not at the rung: new, or put down on the way."""
+        """Not at a rung: new, or put down on the way."""
+        self._arriving: set[int] = set()
+        """At a rung, though their process has not said yet that it is done."""
 
     @classmethod
     def marks(cls, budget: Budget) -> tuple[int, ...]:
-        return (budget.first,) if budget.first < budget.epochs else ()
+        marks, epoch = [], budget.first_rung or math.ceil(budget.epochs / FIRST)
+        while epoch <= LAST * budget.epochs:
+            marks.append(epoch)
+            epoch *= 2
+        return tuple(marks)
 
     @property
     def begin(self) -> int:
-        return self._rung
+        return self.rungs[0]
 
     # What happened.
 
     def asked(self, number: int, config: Mapping[str, Any] = NOTHING) -> None:
         if number not in self.epochs:
             self._between.add(number)
-            # A kind of few has no share of its own: small budgets are compared as one.
-            self._groups[number] = tuple(config.get(key) for key in APART) if self.trials >= 2 * SHARE else ()
+            self._groups[number] = tuple(config.get(key) for key in APART) if self.trials >= LEAST else ()
         super().asked(number, config)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
         self._leave(number)
         super().reported(number, epoch, value)
-        if epoch == self._rung:
-            for standing in (self._all, self._standing(number)):
+        if epoch in self.rungs:
+            for standing in self._standings(number, self.rungs.index(epoch)):
                 standing.arrive(number, self.best[number])
+            self._arriving.add(number)
         else:
             self._between.add(number)
-        self._ended[self._groups[number]] += epoch == self.last
 
     def finished(self, number: int) -> None:
         self._leave(number)
@@ -68,50 +83,67 @@ class Auto(Rule):
 
     def _leave(self, number: int) -> None:
         self._between.discard(number)
-        if self.epochs[number] == self._rung:
-            for standing in (self._all, self._standing(number)):
+        if self.epochs[number] in self.rungs:
+            for standing in self._standings(number, self.rungs.index(self.epochs[number])):
                 standing.leave(number)
 
-    def _standing(self, number: int) -> Standing:
-        return self._there[self._groups[number]]
+    def _standings(self, number: int, rung: int) -> tuple[Standing, Standing]:
+        return self._all[rung], self._kinds[rung][self._groups[number]]
 
     # What goes on.
 
     def onward(self) -> GoOn | None:
-        """One put down on the way first: its slot was its own. Then one of the best tenth, of all or of a kind."""
-        if between := self._between - self.live:
-            number = max(between, key=lambda n: (self.epochs[n], -n))
-            return GoOn(number, self._rung if self.epochs[number] < self._rung else self.last, 1)
-        for standing in (self._all, *self._there.values()):
-            best = self._best_waiting(standing)
-            if best is not None and standing.rank(best) < len(standing.ranked) // (2 * SHARE):
-                return GoOn(best, self.last, 1)
-        return None
+        """One put down on the way: its slot was its own."""
+        number = max(self._between - self.live, key=lambda number: (self.epochs[number], -number), default=None)
+        if number is None:
+            return None
+        return self._to(number, next(k for k, rung in enumerate(self.rungs) if rung > self.epochs[number]))
 
     def leftover(self) -> GoOn | None:
-        """Until a fifth trains to the end: first a kind that lacks its share, then the best of all.
+        """The lowest rung first: who comes from there is compared at the next."""
+        self._arriving &= self.live  # whoever trains again was not live when it was chosen
+        if self._arriving:
+            return None
+        for rung, epoch in enumerate(self.rungs[:-1]):
+            if any(self.epochs[number] < epoch for number in self.live):
+                return None  # who is still to come may be better
+            if (number := self._next_from(rung)) is not None:
+                return self._to(number, rung + 1)
+        return None
 
-        What nothing beats in cost and accuracy goes on whatever has trained already: each model gets its turn.
-        """
-        if any(self.epochs[number] < self._rung for number in self.live):
-            return None  # who is still to come may be better
-        beyond = Counter(self._groups[number] for number in self.live | self._between if self._goes_on(number))
-        enough = self.completed + beyond.total() >= self.complete
+    def _to(self, number: int, rung: int) -> GoOn:
+        return GoOn(number, self.rungs[rung], rung)
+
+    def _through(self, epoch: int) -> int:
+        """How many go on from there: two thirds at a 27th of the epochs, and two thirds of these at each doubling."""
+        return round(self.trials * math.pow(SHARE, 1 + math.log2(FIRST * epoch / self.last)))
+
+    def _places(self, rung: int) -> int:
+        return max(self.complete, self._through(self.rungs[rung]))
+
+    def _next_from(self, rung: int) -> int | None:
+        """First of a kind that lacks its share, then the best of all; what is on a front goes on in any case."""
+        there, gone, places = self._all[rung], self._gone_on(rung), self._places(rung)
 
         def urgency(number: int) -> tuple[bool, float, int]:
             group = self._groups[number]
-            lacks = len(self._there[group].ranked) / (2 * SHARE) - beyond[group] - self._ended[group]
-            return self._all.on_front(number), lacks if group and lacks >= 0.5 else 0.0, -self._all.rank(number)
+            share = len(self._kinds[rung][group].ranked) / len(there.ranked)
+            lacks = share * places / 2 - gone[group]
+            return there.on_front(number), lacks if group and lacks >= 0.5 else 0.0, -there.rank(number)
 
-        best = [self._best_waiting(standing) for standing in (self._all, *self._there.values())]
-        number = max((number for number in best if number is not None), key=urgency, default=None)
-        if number is None or (enough and not self._all.on_front(number)):
+        number = max(self._best_waiting(rung), key=urgency, default=None)
+        if number is None or (gone.total() >= places and not there.on_front(number)):
             return None
-        return GoOn(number, self.last, 1)
+        return number
 
-    def _goes_on(self, number: int) -> bool:
-        """Past the rung, and not yet at the end."""
-        return self._rung <= self.epochs[number] < self.last
+    def _best_waiting(self, rung: int) -> Iterator[int]:
+        for standing in (self._all[rung], *self._kinds[rung].values()):
+            if (number := next((n for _, n in standing.waiting if n not in self.live), None)) is not None:
+                yield number
 
-    def _best_waiting(self, standing: Standing) -> int | None:
-        return next((number for _, number in standing.waiting if number not in self.live), None)
+    def _gone_on(self, rung: int) -> Counter[Group]:
+        """Those at the next rung or on their way there; one that failed on the way leaves its place."""
+        gone = Counter({group: len(kind.ranked) for group, kind in self._kinds[rung + 1].items()})
+        low, high = self.rungs[rung : rung + 2]
+        gone.update(self._groups[n] for n in self.live | self._between if low <= self.epochs[n] < high)
+        return gone
