@@ -44,8 +44,8 @@ class Output:
     def __init__(self) -> None:
         from IPython.display import HTML, display
 
-        self._html = HTML
-        self._shown = display(HTML(""), display_id=True)
+        self._html: Any = HTML
+        self._shown: Any = display(HTML(""), display_id=True)
 
     def draw(self, what: RenderableType) -> None:
         page = Console(record=True, file=io.StringIO(), width=100, force_jupyter=False)

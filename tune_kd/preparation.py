@@ -15,7 +15,8 @@ from tune_kd.data.sources import Dataset
 from tune_kd.data.splits import ALL, Splits, by_name, split, student_indices
 from tune_kd.errors import InputError
 from tune_kd.models import registry
-from tune_kd.models.network import Shape, Start, normalisation
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Start, normalisation
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
@@ -49,15 +50,15 @@ class Prepared:
     teacher: Start | None = None
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ImageShape:
         """Of the pictures as a student sees them."""
         return self._of(self.student_side)
 
     @property
-    def teacher_shape(self) -> Shape:
+    def teacher_shape(self) -> ImageShape:
         return self._of(self.teacher_side)
 
-    def _of(self, side: int | None) -> Shape:
+    def _of(self, side: int | None) -> ImageShape:
         channels, height, width = self.splits.images.shape[1:]
         return channels, side or height, side or width
 
@@ -119,7 +120,7 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     """Pretrained weights are read once, here, and travel with the images: other machines need not have the files."""
     classes = len(prepared.splits.classes)
 
-    def start(name: str, wanted: bool | str, shape: Shape) -> Start | None:
+    def start(name: str, wanted: bool | str, shape: ImageShape) -> Start | None:
         return registry.start(name, wanted, classes=classes, in_shape=shape)
 
     found = {

@@ -23,7 +23,7 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.export import FromPixels, program
 from tune_kd.training.images import Images
-from tune_kd.training.method import Taught, method_for
+from tune_kd.training.method import Trainee, method_for
 from tune_kd.training.optim import make_optimizer
 from tune_kd.training.step import Batch, Step, joined
 from tune_kd.training.train import Job, predict, train
@@ -188,7 +188,7 @@ def test_a_step_moves_the_student_and_the_methods_parts_and_nothing_of_the_teach
     torch.manual_seed(0)
     model = build("digits_student", classes=CLASSES, in_shape=SHAPE)
     distiller, online = method_for(
-        Taught(model, SHAPE, CLASSES, IMAGES, 5, 4), settings.kd, guide(teacher, data, settings)
+        Trainee(model, SHAPE, CLASSES, IMAGES, 5, 4), settings.kd, guide(teacher, data, settings)
     )
     optimizer = make_optimizer(joined(model, distiller), settings.train)
     step = Step(model, optimizer, settings, "fp32", distiller, online)

@@ -51,7 +51,7 @@ class Left(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Where images come from, in words for messages, and where their decoded form is kept."""
 
     key: str
@@ -61,7 +61,7 @@ class Place:
 
 def dataset(
     kind: str,
-    place: Place,
+    origin: Origin,
     items: Sequence[Item],
     size: int | None,
     progress: Progress,
@@ -70,12 +70,12 @@ def dataset(
 ) -> Dataset:
     """Every readable image of every source; a class that runs empty in a source is the user's to mend."""
     items = sorted(items, key=lambda item: (item.source, item.label, item.name))
-    _check_names(place, items)
-    cache = PictureCache(place.home, size or SIZE, fit)
+    _check_names(origin, items)
+    cache = PictureCache(origin.home, size or SIZE, fit)
     images, read, left, notes = _pictures(cache, items, progress)
     left = [*unlabelled, *left]
-    require_classes(place, read, left, {(item.source, item.label) for item in items})
-    return _assembled(kind, read, images, (*_left_notes(place, left, len(items) + len(unlabelled)), *notes))
+    require_classes(origin, read, left, {(item.source, item.label) for item in items})
+    return _assembled(kind, read, images, (*_left_notes(origin, left, len(items) + len(unlabelled)), *notes))
 
 
 def labelled(items: Sequence[Item]) -> tuple[list[Item], list[Left]]:
@@ -92,11 +92,11 @@ def with_official_test(made: Dataset, names: Sequence[str]) -> Dataset:
     return replace(made, sources=others, official_test=made.sources[tested], whole=None)
 
 
-def _check_names(place: Place, items: Sequence[Item]) -> None:
+def _check_names(origin: Origin, items: Sequence[Item]) -> None:
     if not items:
-        raise InputError(f"{place.key}: {place.name} names no images. Name another.")
+        raise InputError(f"{origin.key}: {origin.name} names no images. Name another.")
     for name in dict.fromkeys(item.source for item in items):
-        refuse_mix(place.key, name)
+        refuse_mix(origin.key, name)
 
 
 def refuse_mix(key: str, name: str) -> None:
@@ -108,7 +108,7 @@ def refuse_mix(key: str, name: str) -> None:
         )
 
 
-def require_classes(place: Place, items: Sequence[Item], left: Sequence[Left], pairs: set[tuple[str, str]]) -> None:
+def require_classes(origin: Origin, items: Sequence[Item], left: Sequence[Left], pairs: set[tuple[str, str]]) -> None:
     """Each source must hold each class that any has a place for, or sources could not be compared."""
     there = {(item.source, item.label) for item in items}
     labels = sorted({label for _, label in pairs})
@@ -122,7 +122,7 @@ def require_classes(place: Place, items: Sequence[Item], left: Sequence[Left], p
     near = did_you_mean(label, {name for other, name in there if other == source})
     more = f" {len(missing) - 1} more such gaps." if len(missing) > 1 else ""
     raise InputError(
-        f"{place.key}: source '{source}' has no readable image of class '{label}'{why}.{near}{more} "
+        f"{origin.key}: source '{source}' has no readable image of class '{label}'{why}.{near}{more} "
         f"Every source must hold every class: {', '.join(labels)}. "
         f"Add images of {label} to {source}, or remove that class from the other sources."
     )
@@ -234,12 +234,12 @@ def _bytes_of(image: Image) -> bytes:
     return f"{image.mode} {image.size}".encode() + image.tobytes()
 
 
-def _left_notes(place: Place, left: Sequence[Left], tried: int) -> list[str]:
+def _left_notes(origin: Origin, left: Sequence[Left], tried: int) -> list[str]:
     if not left:
         return []
     listed = ", ".join(f"{item.name} ({reason})" for item, reason in left[:LISTED])
     more = f", and {len(left) - LISTED} more" if len(left) > LISTED else ""
-    return [f"{len(left)} of {tried} files in {place.name} are left out: {listed}{more}."]
+    return [f"{len(left)} of {tried} files in {origin.name} are left out: {listed}{more}."]
 
 
 def _assembled(kind: str, read: Sequence[Item], images: Images, notes: tuple[str, ...]) -> Dataset:

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from tune_kd.data import decoding
-from tune_kd.data.decoding import Item, Place, read_file
+from tune_kd.data.decoding import Item, Origin, read_file
 from tune_kd.data.sources import TEST, TRAINING, VALIDATION, Asked, Dataset
 from tune_kd.errors import InputError
 from tune_kd.space.schema import OnDisk, Pictures
@@ -35,9 +35,9 @@ def load(data: Settings, asked: Asked) -> Dataset:
         for source, label, folder in found
         for path in _visible(folder)
     ]
-    place = Place("data.root", str(root), root)
-    decoding.require_classes(place, items, [], {(source, label) for source, label, _ in found})
-    return decoding.dataset("folder", place, items, data.image_size or asked.side, asked.progress, data.fit)
+    origin = Origin("data.root", str(root), root)
+    decoding.require_classes(origin, items, [], {(source, label) for source, label, _ in found})
+    return decoding.dataset("folder", origin, items, data.image_size or asked.side, asked.progress, data.fit)
 
 
 def _check_named(data: Settings, root: Path, asked: Asked) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from tune_kd.data import columns, decoding
-from tune_kd.data.decoding import Item, Place, read_file
+from tune_kd.data.decoding import Item, Origin, read_file
 from tune_kd.data.pictures import Unreadable
 from tune_kd.data.sources import Asked, Dataset, user_cache
 from tune_kd.errors import InputError
@@ -36,9 +36,9 @@ def load(data: Settings, asked: Asked) -> Dataset:
     words = tuple(getattr(features[label], "names", ()))
     every = [item for name, rows in splits.items() for item in _items(name, rows, image, label, words)]
     home = Path(data.root).expanduser() if data.root else user_cache() / "hf" / str(data.name).replace("/", "--")
-    place = Place("data.root" if data.root else "data.name", str(data.root or data.name), home)
+    origin = Origin("data.root" if data.root else "data.name", str(data.root or data.name), home)
     items, unlabelled = decoding.labelled(every)
-    return decoding.dataset("hf", place, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
+    return decoding.dataset("hf", origin, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
 
 
 def _opened(data: Settings) -> Mapping[str, Any]:

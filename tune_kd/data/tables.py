@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from tune_kd.data import columns, decoding
-from tune_kd.data.decoding import Item, Place, read_file
+from tune_kd.data.decoding import Item, Origin, read_file
 from tune_kd.data.pictures import Unreadable
 from tune_kd.data.sources import Asked, Dataset
 from tune_kd.errors import InputError
@@ -42,8 +42,8 @@ def load(data: Settings, asked: Asked) -> Dataset:
     words = columns.class_names(path, label)
     every = [_item(number, row, (image, label, source, split), root, words) for number, row in enumerate(rows, start=1)]
     items, unlabelled = decoding.labelled(every)
-    place = Place("data.file", str(path), path.parent)
-    return decoding.dataset("table", place, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
+    origin = Origin("data.file", str(path), path.parent)
+    return decoding.dataset("table", origin, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
 
 
 def _item(

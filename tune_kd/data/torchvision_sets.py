@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from tune_kd.data import decoding
-from tune_kd.data.decoding import Item, Place
+from tune_kd.data.decoding import Item, Origin
 from tune_kd.data.sources import Asked, Dataset, user_cache
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.schema import OnDisk, Pictures
@@ -45,8 +45,8 @@ def load(data: Settings, asked: Asked) -> Dataset:
     root = Path(data.root).expanduser() if data.root else user_cache() / "torchvision"
     splits = dict(_splits(name, root, data.download))
     items = [item for split, opened in splits.items() for item in _items(split, opened)]
-    place = Place("data.root", str(root), root / f".{name}")
-    made = decoding.dataset(data.dataset, place, items, data.image_size or asked.side, asked.progress, data.fit)
+    origin = Origin("data.root", str(root), root / f".{name}")
+    made = decoding.dataset(data.dataset, origin, items, data.image_size or asked.side, asked.progress, data.fit)
     return decoding.with_official_test(made, TESTED)
 
 

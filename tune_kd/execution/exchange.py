@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 Block = tuple[np.ndarray, np.ndarray, np.ndarray]
 """That of the teacher. It is not imported, as the depot's process needs no torch."""
 
-Place = tuple[str, int]
+ReadTo = tuple[str, int]
 """How far somebody has read: in the list of which depot, and how many blocks of it."""
 
 ANSWER_SECONDS = 5.0
@@ -82,7 +82,7 @@ class Depot:
         if sum(shelf.bytes for shelf in self._shelves.values()) < KEPT_BYTES:
             self._shelves[cache].add(node, block)
 
-    def others(self, cache: str, node: str, read: Place | None) -> tuple[Place, list[ray.ObjectRef[Any]]]:
+    def others(self, cache: str, node: str, read: ReadTo | None) -> tuple[ReadTo, list[ray.ObjectRef[Any]]]:
         """Blocks of other nodes, after those which were read. Of another life's depot none were."""
         shelf = self._shelves[cache]
         shelf.pack_for(node)
@@ -96,7 +96,7 @@ class Exchange:
 
     def __init__(self, depot: Any) -> None:
         self._depot = depot
-        self._read: dict[str, Place] = {}
+        self._read: dict[str, ReadTo] = {}
         self._coming: dict[str, list[ray.ObjectRef[Any]]] = {}
         self._rests_until = 0.0
 

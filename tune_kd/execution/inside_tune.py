@@ -165,7 +165,7 @@ class Silent(ProgressReporter):
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
         return False
 
-    def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None: ...
+    def report(self, trials: list[Any], done: bool, *sys_info: str) -> None: ...
 
 
 def trainable(trial: Callable[[dict[str, Any]], dict[str, Any]]) -> type:

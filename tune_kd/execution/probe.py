@@ -22,6 +22,7 @@ from torch import Tensor
 from tune_kd.execution import memory
 from tune_kd.execution.resources import HEADROOM, memory_fraction
 from tune_kd.models import build
+from tune_kd.models.layout import ImageShape
 from tune_kd.space.load import load
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
@@ -44,7 +45,7 @@ class Question:
     student: str
     batch_size: int
     images: int
-    shape: tuple[int, int, int]
+    shape: ImageShape
     classes: int
 
     @classmethod

@@ -2,16 +2,15 @@
 
 from torch import nn
 
+from tune_kd.models.layout import ImageShape
 from tune_kd.models.pieces import pooled, relu
-
-Shape = tuple[int, int, int]
 
 
 def _conv(inside: int, outside: int) -> list[nn.Module]:
     return [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), relu()]
 
 
-def digits_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
+def digits_teacher(*, classes: int, in_shape: ImageShape) -> nn.Module:
     features = 64 * (in_shape[1] // 4) * (in_shape[2] // 4)
     return nn.Sequential(
         *_conv(in_shape[0], 32),
@@ -26,7 +25,7 @@ def digits_teacher(*, classes: int, in_shape: Shape) -> nn.Module:
     )
 
 
-def _student(first: int, second: int, hidden: int, classes: int, in_shape: Shape) -> nn.Module:
+def _student(first: int, second: int, hidden: int, classes: int, in_shape: ImageShape) -> nn.Module:
     features = second * (in_shape[1] // 4) * (in_shape[2] // 4)
     return nn.Sequential(
         *pooled([nn.Conv2d(in_shape[0], first, 3, padding=1), relu()]),
@@ -38,9 +37,9 @@ def _student(first: int, second: int, hidden: int, classes: int, in_shape: Shape
     )
 
 
-def digits_student(*, classes: int, in_shape: Shape) -> nn.Module:
+def digits_student(*, classes: int, in_shape: ImageShape) -> nn.Module:
     return _student(8, 16, 64, classes, in_shape)
 
 
-def digits_student_tiny(*, classes: int, in_shape: Shape) -> nn.Module:
+def digits_student_tiny(*, classes: int, in_shape: ImageShape) -> nn.Module:
     return _student(4, 8, 24, classes, in_shape)

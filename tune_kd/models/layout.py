@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-Shape = tuple[int, int, int]
+ImageShape = tuple[int, int, int]
+"""Channels, rows, columns."""
 
 
-def lay_out(model: nn.Module, in_shape: Shape) -> nn.Module:
+def lay_out(model: nn.Module, in_shape: ImageShape) -> nn.Module:
     """The model, channels last unless it breaks on that: a `view` in somebody's own model may."""
     training = model.training
     own = next(model.parameters(), torch.empty(0))

@@ -6,8 +6,6 @@ from torch import nn
 
 from tune_kd.models.weight_files import Weights
 
-Shape = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
 class Inputs:

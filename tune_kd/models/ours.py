@@ -9,7 +9,8 @@ from torch import nn
 
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.models import cnn, digits, resnet
-from tune_kd.models.network import Inputs, Pretrained, Shape
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Inputs, Pretrained
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ MODELS: Final[Mapping[str, Entry]] = {
 }
 
 
-def build(name: str, classes: int, in_shape: Shape) -> nn.Module:
+def build(name: str, classes: int, in_shape: ImageShape) -> nn.Module:
     if name not in MODELS:
         raise InputError(
             f"unknown model '{name}' (student.model or teacher.model).{did_you_mean(name, MODELS)} "
@@ -64,6 +65,6 @@ def pretrained(name: str, wanted: bool | str) -> Pretrained:
     )
 
 
-def shown(in_shape: Shape) -> str:
+def shown(in_shape: ImageShape) -> str:
     channels, height, width = in_shape
     return f"{channels} x {height} x {width} (channels x height x width)"

@@ -7,10 +7,11 @@ from torch import nn
 
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.models import ours
-from tune_kd.models.network import Inputs, Pretrained, Shape
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Inputs, Pretrained
 
 
-def build(name: str, classes: int, in_shape: Shape) -> nn.Module:
+def build(name: str, classes: int, in_shape: ImageShape) -> nn.Module:
     module_name, _, function_name = name.partition(":")
     module = _import(name, module_name)
     function = getattr(module, function_name, None)

@@ -14,7 +14,8 @@ from torch import nn
 
 from tune_kd.errors import InputError
 from tune_kd.models import fitting, ours, weight_files
-from tune_kd.models.network import Inputs, Pretrained, Shape, Start, head_of
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Inputs, Pretrained, Start, head_of
 from tune_kd.space.schema import names_a_file
 
 FAMILIES: Final[Mapping[str, str]] = {
@@ -36,7 +37,7 @@ def names() -> tuple[str, ...]:
     return tuple(ours.MODELS)
 
 
-def build(name: str, *, classes: int, in_shape: Shape) -> nn.Module:
+def build(name: str, *, classes: int, in_shape: ImageShape) -> nn.Module:
     """A new model, its weights drawn from torch's global seed."""
     if name in _GIVEN:
         return _GIVEN[name](classes=classes, in_shape=in_shape)
@@ -50,7 +51,7 @@ def inputs(name: str) -> Inputs | None:
     return found
 
 
-def start(name: str, wanted: bool | str, *, classes: int, in_shape: Shape, ema: bool = False) -> Start | None:
+def start(name: str, wanted: bool | str, *, classes: int, in_shape: ImageShape, ema: bool = False) -> Start | None:
     """Weights to begin with: a file's, or the network's own by name or `true`. Other classes get a new head."""
     if wanted is False:
         return None
@@ -70,7 +71,7 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: Shape, ema: 
     return Start(weights, found.inputs, head, bool(fresh))
 
 
-def check(name: str, *, classes: int, in_shape: Shape) -> None:
+def check(name: str, *, classes: int, in_shape: ImageShape) -> None:
     """Refuse early what a trial could not train: an unknown name, images that the model cannot take."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # a check must not change what is trained afterwards
         model = build(name, classes=classes, in_shape=in_shape).eval()

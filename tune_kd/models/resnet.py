@@ -6,6 +6,8 @@ The names inside (`layer1.0.conv1`, `fc`, `linear` …) are those of the project
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tune_kd.models.layout import ImageShape
+
 Widths = tuple[int, int, int]
 
 
@@ -99,14 +101,14 @@ NARROW: Widths = (16, 32, 64)
 WIDE: Widths = (64, 128, 256)
 
 
-def resnet(*, classes: int, in_shape: tuple[int, int, int], depth: int) -> nn.Module:
+def resnet(*, classes: int, in_shape: ImageShape, depth: int) -> nn.Module:
     return ConvResNet(in_shape[0], classes, NARROW[0], NARROW, (depth - 2) // 6)
 
 
-def resnet_x4(*, classes: int, in_shape: tuple[int, int, int], depth: int) -> nn.Module:
+def resnet_x4(*, classes: int, in_shape: ImageShape, depth: int) -> nn.Module:
     """Four times as wide, but the stem only twice."""
     return ConvResNet(in_shape[0], classes, 32, WIDE, (depth - 2) // 6)
 
 
-def resnet_a(*, classes: int, in_shape: tuple[int, int, int], depth: int) -> nn.Module:
+def resnet_a(*, classes: int, in_shape: ImageShape, depth: int) -> nn.Module:
     return PaddedResNet(in_shape[0], classes, NARROW[0], NARROW, (depth - 2) // 6)

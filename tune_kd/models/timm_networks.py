@@ -7,14 +7,15 @@ from typing import Any, Final
 from torch import nn
 
 from tune_kd.errors import InputError, did_you_mean
-from tune_kd.models.network import Inputs, Pretrained, Shape
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Inputs, Pretrained
 from tune_kd.models.ours import shown
 
 PREFIX: Final = "timm."
 HUB: Final = "hf-hub:"
 
 
-def build(name: str, classes: int, in_shape: Shape) -> nn.Module:
+def build(name: str, classes: int, in_shape: ImageShape) -> nn.Module:
     return _create(name, classes, in_shape, pretrained=False)
 
 
@@ -79,7 +80,7 @@ def _check_known(name: str, plain: str) -> None:
         )
 
 
-def _create(name: str, classes: int, in_shape: Shape, *, pretrained: bool) -> nn.Module:
+def _create(name: str, classes: int, in_shape: ImageShape, *, pretrained: bool) -> nn.Module:
     timm = _timm(name)
     plain = _plain(name)
     if not plain.startswith(HUB):

@@ -8,12 +8,13 @@ from torch import nn
 
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.models import ours, weight_files
-from tune_kd.models.network import Inputs, Pretrained, Shape
+from tune_kd.models.layout import ImageShape
+from tune_kd.models.network import Inputs, Pretrained
 
 PREFIX: Final = "torchvision."
 
 
-def build(name: str, classes: int, in_shape: Shape) -> nn.Module:
+def build(name: str, classes: int, in_shape: ImageShape) -> nn.Module:
     from torchvision import models
 
     wanted = _known(name)

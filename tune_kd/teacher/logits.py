@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_kd.data.sources import user_cache
+from tune_kd.models.layout import ImageShape
 
 LARGEST_SHARE_OF_DISK = 0.5
 
@@ -42,7 +43,7 @@ class LogitCache:
     filled: np.ndarray
 
     @classmethod
-    def open(cls, key: CacheKey, shape: tuple[int, int, int]) -> "LogitCache | None":
+    def open(cls, key: CacheKey, shape: ImageShape) -> "LogitCache | None":
         """The file for (images, views, classes); None where the disk has no room, and the teacher runs instead."""
         folder = user_cache() / "logits"
         name = f"{key.digest}-{'x'.join(map(str, shape))}"
@@ -74,7 +75,7 @@ class LogitCache:
         self.filled[index, view] = _sums(logits)
 
 
-def sizes(shape: tuple[int, int, int]) -> tuple[int, int]:
+def sizes(shape: ImageShape) -> tuple[int, int]:
     """Bytes of the logits of (images, views, classes), and of their marks."""
     return 2 * math.prod(shape), 4 * math.prod(shape[:2])
 

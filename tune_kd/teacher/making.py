@@ -17,7 +17,7 @@ from tune_kd.data.views import Views
 from tune_kd.errors import InputError
 from tune_kd.log import reason
 from tune_kd.models import build, registry, weight_files
-from tune_kd.models.layout import lay_out, layout_of
+from tune_kd.models.layout import ImageShape, lay_out, layout_of
 from tune_kd.models.network import Inputs, Start, head_of
 from tune_kd.seeds import derive
 from tune_kd.space.schema import Normalize, Student
@@ -53,7 +53,7 @@ class Teacher:
     weights: Mapping[str, Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    shape: tuple[int, int, int]
+    shape: ImageShape
     classes: int
 
     @functools.cached_property

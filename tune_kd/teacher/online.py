@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd.distill import taps
-from tune_kd.models.layout import layout_of
+from tune_kd.models.layout import ImageShape, layout_of
 from tune_kd.training import precision
 from tune_kd.training.images import normalise, resized
 from tune_kd.training.precision import Precision
@@ -21,7 +21,7 @@ class Online:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     used: Precision
-    shape: tuple[int, int, int]
+    shape: ImageShape
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, paths: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,18 +1,19 @@
 """What a student costs, by the second objective of a study."""
 
 from tune_kd.models import build
+from tune_kd.models.layout import ImageShape
 from tune_kd.space.study import Study, front_models
 from tune_kd.training import measures
 
 LATENCY_ROUNDS, LATENCY_REPEATS = 5, 40
 
 
-def costs(study: Study, classes: int, shape: measures.Shape) -> dict[str, float]:
+def costs(study: Study, classes: int, shape: ImageShape) -> dict[str, float]:
     """What each model costs that the front may have, by the study's second objective."""
     return {name: _cost(study.objectives[1], name, classes, shape) for name in front_models(study)}
 
 
-def _cost(objective: str, name: str, classes: int, shape: measures.Shape) -> float:
+def _cost(objective: str, name: str, classes: int, shape: ImageShape) -> float:
     model = build(name, classes=classes, in_shape=shape)
     if objective == "latency":
         # Whatever else the machine does only adds to it, and would change which models are on the front.

@@ -37,7 +37,7 @@ class FromPixels(nn.Module):
         return logits
 
 
-class Program(nn.Module):
+class Exported(nn.Module):
     """The exported program as a module, for a network that only the process which made it can build."""
 
     def __init__(self, file: Path) -> None:
@@ -48,7 +48,7 @@ class Program(nn.Module):
         logits: Tensor = self._run(pixels)
         return logits
 
-    def train(self, mode: bool = True) -> "Program":
+    def train(self, mode: bool = True) -> "Exported":
         """A program has one mode, that of use."""
         self.training = False
         return self
@@ -81,7 +81,7 @@ def read(folder: Path) -> nn.Module:
     try:
         model = build(facts["architecture"], classes=len(facts["classes"]), in_shape=tuple(facts["in_shape"]))
     except InputError:  # it was made from an object, or a module, that is not here
-        return Program(folder / PROGRAM).eval()
+        return Exported(folder / PROGRAM).eval()
     checkpoint.load_weights(model, folder / WEIGHTS)
     return FromPixels(model, tuple(facts["mean"]), tuple(facts["std"])).eval()
 

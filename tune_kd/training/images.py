@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tune_kd.models.layout import ImageShape
+
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -25,7 +27,7 @@ class Images:
     """The height and width at which the network sees them; None: as they are."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> ImageShape:
         channels, height, width = self.images.shape[1:]
         return channels, self.side or height, self.side or width
 

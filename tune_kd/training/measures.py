@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_kd import names
-
-Shape = tuple[int, int, int]
+from tune_kd.models.layout import ImageShape
 
 ECE_BINS: Final = 15
 
@@ -109,7 +108,7 @@ def size_mb(model: nn.Module) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
 
 
-def macs(model: nn.Module, in_shape: Shape) -> int:
+def macs(model: nn.Module, in_shape: ImageShape) -> int:
     """Multiplications and additions of one image in convolutions and linear layers; all else is small beside them."""
     total = 0
 
@@ -127,7 +126,7 @@ def macs(model: nn.Module, in_shape: Shape) -> int:
     return total
 
 
-def latency_ms(model: nn.Module, in_shape: Shape, batch: int, *, repeats: int) -> tuple[float, float]:
+def latency_ms(model: nn.Module, in_shape: ImageShape, batch: int, *, repeats: int) -> tuple[float, float]:
     """Median and 95th percentile of a batch's milliseconds, on one CPU thread."""
     model = _for_inference(model)
     images = torch.zeros(batch, *in_shape)

@@ -12,7 +12,7 @@ from tune_kd.distill.distiller import Distiller, features, temperature
 from tune_kd.distill.method import Given, Network, make
 from tune_kd.errors import TuneKDError
 from tune_kd.models import build
-from tune_kd.models.network import Shape
+from tune_kd.models.layout import ImageShape
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study, methods_of
@@ -29,18 +29,20 @@ class Present(Protocol):
 
 
 @dataclass(frozen=True)
-class Taught:
+class Trainee:
     """The student that a method is made for, and how it is trained."""
 
     model: nn.Module
-    shape: tuple[int, int, int]
+    shape: ImageShape
     classes: int
     images: int
     seed: int
     epochs: int
 
 
-def layers(study: Study, student: str, wanted: str, shapes: tuple[Shape, Shape], classes: int) -> Iterator[str]:
+def layers(
+    study: Study, student: str, wanted: str, shapes: tuple[ImageShape, ImageShape], classes: int
+) -> Iterator[str]:
     """Which layers each method on feature maps compares, in words; refused where there are none to compare."""
     methods = dict.fromkeys(name for method in methods_of(study) for name in parts(method) if METHODS[name].features)
     if not methods:
@@ -56,7 +58,7 @@ def layers(study: Study, student: str, wanted: str, shapes: tuple[Shape, Shape],
         yield f"{name} compares {shown} (student:teacher; kd.layers chooses others), and the teacher runs beside it."
 
 
-def method_for(student: Taught, settings: Distillation, teacher: object) -> tuple[Distiller, Online | None]:
+def method_for(student: Trainee, settings: Distillation, teacher: object) -> tuple[Distiller, Online | None]:
     device = next(student.model.parameters()).device
     online, looks = None, list[Network]()
     if features(settings):

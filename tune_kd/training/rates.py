@@ -23,6 +23,7 @@ import torch
 from tune_kd import names
 from tune_kd.data.sources import user_cache
 from tune_kd.models import build
+from tune_kd.models.layout import ImageShape
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study
 from tune_kd.training import measures, precision
@@ -48,7 +49,7 @@ class Asked:
     """What a speed is of; settings that a step costs the same with are left out."""
 
     model: str
-    shape: tuple[int, int, int]
+    shape: ImageShape
     classes: int
     batch_size: int
     augment: str
@@ -57,7 +58,7 @@ class Asked:
     threads: int
 
     @classmethod
-    def of(cls, study: Study, shape: tuple[int, int, int], classes: int, device: torch.device, threads: int) -> "Asked":
+    def of(cls, study: Study, shape: ImageShape, classes: int, device: torch.device, threads: int) -> "Asked":
         """Of the study's student."""
         own = study.student.model, shape, classes, study.train.batch_size, study.augment.kind, study.precision
         return cls(*own, _name(device), threads)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tune_kd.distill import taps
 from tune_kd.distill.distiller import Distiller, loss_parts, settled
 from tune_kd.distill.method import Seen
+from tune_kd.models.layout import ImageShape
 from tune_kd.space.study import Study
 from tune_kd.training import precision
 from tune_kd.training.optim import step
@@ -24,7 +25,7 @@ class Online(Protocol):
     def module(self) -> nn.Module: ...
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> ImageShape:
         """Of the pictures as it sees them."""
 
     def __call__(self, pictures: Tensor, paths: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -29,12 +29,12 @@ from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.fine_tuning import FineTuning
 from tune_kd.training.graph import make_step
 from tune_kd.training.images import Images
-from tune_kd.training.method import Taught, method_for
+from tune_kd.training.method import Trainee, method_for
 from tune_kd.training.optim import FROM_SCRATCH, learning_rate, make_optimizer, restore, set_rate
 from tune_kd.training.precision import Precision
 from tune_kd.training.step import Batch, Step, joined
 
-Teacher = Callable[[Tensor, Tensor, Tensor], Tensor]
+TeacherLogits = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -71,7 +71,7 @@ class Job:
 
 
 def train(
-    job: Job, data: Images, teacher: Teacher | None, report: Callable[[dict[str, float]], None], saved: Path
+    job: Job, data: Images, teacher: TeacherLogits | None, report: Callable[[dict[str, float]], None], saved: Path
 ) -> nn.Module | None:
     """Trains from `saved` (or from scratch) up to `job.until`, reporting every epoch not yet reported.
 
@@ -84,7 +84,7 @@ def train(
     model = _build(job, data)
     distiller, online = None, None
     if teacher is not None and settings.kd.teaches:
-        of = Taught(
+        of = Trainee(
             model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
         )
         distiller, online = method_for(of, settings.kd, teacher)
@@ -172,7 +172,7 @@ def _epoch(
     step: Callable[[Batch], Tensor],
     job: Job,
     data: Images,
-    teacher: Teacher | None,
+    teacher: TeacherLogits | None,
     epoch: int,
 ) -> dict[str, float] | None:
     """One pass over the training images; None when the deadline cuts it short."""
@@ -209,7 +209,7 @@ def _epoch(
 
 
 def _batches(
-    job: Job, data: Images, teacher: Teacher | None, epoch: int, layout: torch.memory_format, online: bool
+    job: Job, data: Images, teacher: TeacherLogits | None, epoch: int, layout: torch.memory_format, online: bool
 ) -> Iterator[Batch]:
     """An epoch's batches with the teacher's logits, and with the pictures for a teacher that runs beside the student;
     made ready a block of whole batches at a time."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tune_kd.tuning.fronts import Point, ranks
 
-Place = tuple[float, int]
+Rank = tuple[float, int]
 """(minus the value, the trial's number): in order, the best comes first and the earlier of two equal ones."""
 
 
@@ -13,9 +13,9 @@ class Standing:
     """Who has come here, with which value, and who still waits here. In order at any time, however many there are."""
 
     def __init__(self) -> None:
-        self.places: dict[int, Place] = {}
-        self.ranked: list[Place] = []
-        self.waiting: list[Place] = []
+        self.places: dict[int, Rank] = {}
+        self.ranked: list[Rank] = []
+        self.waiting: list[Rank] = []
 
     def arrive(self, number: int, value: float) -> None:
         place = (-value, number)
