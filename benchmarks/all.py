@@ -47,7 +47,7 @@ SUITE = (
     Benchmark("memory", 2),
     Benchmark("mlflow_cost", 4, ("--rounds", "1")),
     Benchmark("search_overhead", 10, ("--rounds", "1", "--peers", "cached", "--trials", "10", "40")),
-    Benchmark("gpu_rates", 2),
+    Benchmark("gpu_rates", 5, rooted=False),
 )
 
 

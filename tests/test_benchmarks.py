@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from benchmarks import all as all_of_them
-from benchmarks import calibration, exercise, measuring, search_overhead
+from benchmarks import calibration, exercise, gpu_rates, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 from tests.patience import PATIENCE
 from tune_kd.summary.statistics import NO_DIFFERENCE
+from tune_kd.training import precision
 
 ROOT = Path(__file__).parents[1]
 KEYS = {"benchmark", "command", "when", "machine", "load_average", "settings", "equal_work", "rounds", "results"}
@@ -64,6 +66,33 @@ def test_a_benchmark_of_gpus_says_that_there_is_none(tmp_path: Path) -> None:
     assert "no GPU" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "none.json").exists()
+
+
+def test_a_cards_rates_are_told_one_by_one_and_what_fails_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No card is here: what runs on one runs on the processor."""
+    given = SimpleNamespace(
+        students=["nowhere", "digits_student_tiny"], images=64, epochs=2, augment="crop_flip", processes=[1, 2],
+        rounds=1, seconds=0.1,
+    )  # fmt: skip
+    monkeypatch.setattr(gpu_rates, "HELD_OUT", 32)
+    monkeypatch.setattr(gpu_rates, "TEACHER", "digits_teacher")
+    monkeypatch.setattr(gpu_rates, "CHUNKS", (8, 16))
+    found = gpu_rates.measure(given, torch.device("cpu"))  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    assert "unknown model 'nowhere'" in said
+    assert "no MPS" in said
+    used = "bf16" if precision.capable(torch.device("cpu")) else "fp32"
+    one = f"digits_student_tiny, {used}"
+    assert {
+        f"{one}, {what}" for what in ("ordinary steps", "recorded steps", "recorded ÷ ordinary")
+    } < found.figures.keys()
+    assert {f"digits_teacher, {used}, {chunk} at once" for chunk in (8, 16)} < found.figures.keys()
+    assert {f"digits_student_tiny, {number} processes" for number in (1, 2)} < found.figures.keys()
+    for name, figure in found.figures.items():
+        assert figure.value > 0
+        assert f"{name}: {figure.words()}" in said
 
 
 def test_both_sides_get_the_same_images_and_a_teacher(tmp_path: Path) -> None:

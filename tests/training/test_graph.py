@@ -16,7 +16,7 @@ from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 from tune_kd.training import graph as recording
 from tune_kd.training import train as training
-from tune_kd.training.graph import LEAST_STEPS, WARM_STEPS, CudaRecorder, RecordedStep, make_step
+from tune_kd.training.graph import LEAST_STEPS, WARM_STEPS, RecordedStep, make_step
 from tune_kd.training.images import Images
 from tune_kd.training.optim import make_optimizer, restore, set_rate
 from tune_kd.training.step import Batch, Step
@@ -213,63 +213,3 @@ def test_a_rate_is_changed_where_a_recording_reads_it_also_after_going_on() -> N
     assert optimizer.param_groups[0]["lr"] is here
     assert float(here) == 0.125
     assert optimizer.param_groups[0]["capturable"] is False
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_on_a_gpu_recorded_steps_are_used_and_learn_the_same(optimizer: str, precision: str) -> None:
-    device = torch.device("cuda")
-    settings = study(f"train.optimizer={optimizer}")
-    generator = torch.Generator().manual_seed(0)
-    batches = [torch.randn(BATCH, 1, 8, 8, generator=generator).to(device) for _ in range(20)]
-    labels = (torch.arange(BATCH) % 10).to(device)
-    guided = torch.randn(BATCH, 10, generator=generator).to(device)
-    losses = {}
-    for recorded in (False, True):
-        torch.manual_seed(0)
-        model = dropping(10, (1, 8, 8)).to(device)
-        ordinary = Step(model, make_optimizer(model, settings.train), settings, precision)  # type: ignore[arg-type]
-        step = RecordedStep(ordinary, CudaRecorder()) if recorded else ordinary
-        torch.manual_seed(1)
-        told = []
-        for number, inputs in enumerate(batches):
-            set_rate(ordinary.optimizer, 0.01 / (1 + number // 10))
-            told.append(step(Batch(inputs, labels, guided, 1)))
-        losses[recorded] = torch.stack(told).cpu()
-        if isinstance(step, RecordedStep):
-            assert step.given_up == ""
-            assert step.replayed == len(batches) - WARM_STEPS - 1
-            # It obeys a rate that was changed after it was recorded.
-            set_rate(ordinary.optimizer, 0.0)
-            before = [weight.detach().clone() for weight in model.parameters()]
-            step(Batch(batches[0], labels, guided, 1))
-            assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    assert torch.allclose(losses[False], losses[True], rtol=0.05)
-
-
-class Waiting(nn.Module):
-    """Waits for the device in each step, which cannot be recorded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inside = dropping(10, (1, 8, 8))
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.inside(pictures) * (1 + 0 * pictures.sum().item())  # type: ignore[no-any-return]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_a_model_that_cannot_be_recorded_trains_and_keeps_no_other_from_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(recording, "_unrecordable", set())
-    settings, device = study(), torch.device("cuda")
-    batch = Batch(torch.randn(BATCH, 1, 8, 8, device=device), (torch.arange(BATCH) % 10).to(device), None, 1)
-    for model, recorded in ((Waiting(), False), (dropping(10, (1, 8, 8)), True)):
-        model.to(device)
-        step = RecordedStep(Step(model, make_optimizer(model, settings.train), settings, "fp32"), CudaRecorder())
-        losses = [float(step(batch)[0]) for _ in range(30)]
-        assert losses[-1] < losses[0]
-        assert (step.replayed > 0) == recorded
-    torch.cuda.empty_cache()
