@@ -31,6 +31,8 @@ STUDY: dict[str, Any] = {
         "train.lr": {"loguniform": [0.001, 0.05]},
     },
     "controls": ["scratch", "smoothed"],
+    "teachers": [{"model": "small", "epochs": 1, "through": ["wide"], "train": {"batch_size": 20}}],
+    "kd": {"teachers_weight": "confidence"},
     "budget": {"trials": 1, "epochs": 1, "repeats": 1},
 }
 
@@ -143,9 +145,15 @@ def test_the_parts_of_a_methods_loss_are_kept_by_name(result: tune_kd.Result) ->
     assert logged == {"loss_kd_mine_near", "loss_kd_mine_small"}
 
 
-def test_the_teacher_is_the_one_that_was_given(result: tune_kd.Result, teacher: nn.Module) -> None:
+def test_the_teachers_are_the_one_that_was_given_and_the_assistant_of_another(
+    result: tune_kd.Result, teacher: nn.Module
+) -> None:
     raw = json.loads((result.folder / names.VERDICT_FILE).read_text())["teacher"]
-    assert raw[names.PARAMETERS] == sum(each.numel() for each in teacher.parameters())
+    others = wide(3, (3, 6, 6))
+    both = [each.numel() for network in (teacher, others) for each in network.parameters()]
+    assert raw[names.PARAMETERS] == sum(both)
+    assert raw["model"] == "given_teacher, wide"
+    assert [part.split()[0] for part in raw["through_2"].split(" → ")] == ["small", "wide"]
 
 
 def test_the_winner_works_where_nobody_has_the_object(result: tune_kd.Result) -> None:

@@ -13,7 +13,7 @@ from tune_kd.preparation import IMAGE_KEYS, Prepared, levels
 from tune_kd.space import augmentations
 from tune_kd.space.messages import takes_weight
 from tune_kd.space.methods import METHODS, parts
-from tune_kd.space.study import AUGMENTATION, Study
+from tune_kd.space.study import AUGMENTATION, Study, by_teacher
 from tune_kd.teacher import logits
 
 
@@ -58,10 +58,12 @@ def cache_words(todo: Plan, prepared: Prepared) -> list[str]:
     cached = {views.key: views for views in _kinds(todo) if not views.mixing}.values()
     lines = []
     if cached:
-        needed = sum(sum(logits.sizes((images, views.count, classes))) for views in cached)
+        teachers = len(by_teacher(todo.study))
+        needed = teachers * sum(sum(logits.sizes((images, views.count, classes))) for views in cached)
+        whose = f"{teachers} teachers'" if teachers > 1 else "the teacher's"
         counts = " and ".join(f"{views.count:,}" for views in cached)
         lines.append(
-            f"Cache: the teacher's logits for {counts} views of each of {images:,} images take {_size(needed)}"
+            f"Cache: {whose} logits for {counts} views of each of {images:,} images take {_size(needed)}"
             f"{_room(needed)}."
         )
     if any(views.mixing for views in _kinds(todo)):

@@ -12,12 +12,13 @@ from rich.table import Table
 from tune_kd import names, plan
 from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
+from tune_kd.models.layout import ImageShape
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.planned_logits import cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.preparation import Prepared, levels, prepare
 from tune_kd.space.schema import Resources, Student
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
 from tune_kd.training import rates
 from tune_kd.training.method import layers
@@ -168,23 +169,24 @@ class Speeds:
     def __init__(self, todo: Plan, prepared: Prepared) -> None:
         study, shape, classes = todo.study, prepared.shape, len(prepared.splits.classes)
         device = rates.pick_device(study)
-        teacher_study = teacher.as_student(study)
         # Alone beside what the students leave, as it is trained; and in one process of a trial, where it is only run.
-        threads = dict.fromkeys((max(1, (os.cpu_count() or 1) // 2), 1))
-        students = [
-            study.model_copy(update={"student": Student(model=str(name))})
-            for name in levels(study, names.STUDENT_MODEL)
-        ]
-        asked = [(each, 1) for each in students] + [(teacher_study, count) for count in threads]
-        shapes = [shape] * len(students) + [prepared.teacher_shape] * len(threads)
-        self._studies = {
-            rates.Asked.of(each, own, classes, device, count): each
-            for (each, count), own in zip(asked, shapes, strict=True)
-        }
-        self.students = tuple(self._studies)[: len(students)]
-        self.tutor, self.running = (
-            rates.Asked.of(teacher_study, shapes[-1], classes, device, n) for n in (max(threads), 1)
-        )
+        most = max(1, (os.cpu_count() or 1) // 2)
+        self._studies: dict[rates.Asked, Study] = {}
+
+        def asked(each: Study, own: ImageShape, threads: int) -> rates.Asked:
+            found = rates.Asked.of(each, own, classes, device, threads)
+            self._studies.setdefault(found, each)
+            return found
+
+        models = levels(study, names.STUDENT_MODEL)
+        students = [study.model_copy(update={"student": Student(model=str(name))}) for name in models]
+        self.students = tuple(asked(each, shape, 1) for each in students)
+        taught = zip(by_teacher(study), prepared.teacher_shapes, strict=True)
+        chains = [[(each, teacher.as_student(each), own) for each in lessons(one)] for one, own in taught]
+        self.lessons = tuple((each.teacher, asked(own, s, most)) for chain in chains for each, own, s in chain)
+        """Every teacher and assistant, in the order in which they are made."""
+        self.running = tuple(asked(*chain[-1][1:], 1) for chain in chains)
+        """Those who teach the students."""
         self._found = {asked: rates.known(asked) or rates.reckon(asked) for asked in self._studies}
 
     def __getitem__(self, asked: rates.Asked) -> rates.Rate:
@@ -218,17 +220,16 @@ class Speeds:
 
 
 def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) -> Estimate:
-    """Plays the study through with the rates of the slowest student and of the teacher."""
+    """Plays the study through with the rates of the slowest student and of the teachers."""
     study = todo.study
     student = min((speeds[asked] for asked in speeds.students), key=lambda rate: rate.training)
-    tutor = speeds[speeds.tutor]
-    running = speeds[speeds.running].evaluating
-    logits = cached_seconds(todo, prepared, running)
+    running = [speeds[each].evaluating for each in speeds.running]
+    logits = cached_seconds(todo, prepared, 1 / sum(1 / each for each in running))
     validation = len(prepared.splits.validation)
 
     def epoch(arm: Arm) -> float:
         images = study.train.epoch_images or max(student_images(study, arm.cell, prepared))
-        looked_up = logits + runs_beside(study, arm) * images / running if arm.name == names.DISTILLED else 0.0
+        looked_up = logits + runs_beside(study, arm) * images / running[0] if arm.name == names.DISTILLED else 0.0
         return images / student.training + validation / student.evaluating + student.epoch + looked_up
 
     slots, gpu = where.slots(study.resources)
@@ -236,11 +237,13 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
     final = _final_seconds(student, study.train.batch_size)
     costs = Costs(lambda arm: by_arm[arm.number], final, PROCESS_SECONDS, LEG_SECONDS, REPORT_SECONDS)
     played = play(todo, slots, costs)
-    teaching = PROCESS_SECONDS + _final_seconds(tutor, study.train.batch_size)
-    if study.teacher.checkpoint is None:
-        images = len(prepared.splits.teacher)
-        each = images / tutor.training + validation / tutor.evaluating + tutor.epoch
-        teaching += study.teacher.epochs * each
+    teaching = PROCESS_SECONDS
+    for made, asked in speeds.lessons:
+        tutor, images = speeds[asked], len(prepared.splits.teacher)
+        teaching += _final_seconds(tutor, study.train.batch_size)
+        if made.checkpoint is None:
+            each = images / tutor.training + validation / tutor.evaluating + tutor.epoch
+            teaching += made.epochs * each
     return Estimate(slots, gpu, START_SECONDS + teaching + played.seconds + END_SECONDS, played)
 
 

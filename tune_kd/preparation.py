@@ -21,7 +21,7 @@ from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
 from tune_kd.space.schema import Data, Teacher
-from tune_kd.space.study import Study, constants
+from tune_kd.space.study import Study, by_teacher, constants, lessons
 from tune_kd.teacher import making
 from tune_kd.teacher.doubts import doubts
 from tune_kd.training.images import IMAGENET, Images, as_tensor
@@ -44,10 +44,11 @@ class Prepared:
     std: tuple[float, ...]
     notes: tuple[str, ...]
     student_side: int | None = None
-    teacher_side: int | None = None
+    teacher_sides: tuple[int | None, ...] = (None,)
     students: Mapping[str, Start] = field(default_factory=dict)
     """What students begin with, by model; none for those that begin from scratch."""
-    teacher: Start | None = None
+    teachers: tuple[Start | None, ...] = (None,)
+    """What each teacher begins with."""
 
     @property
     def shape(self) -> ImageShape:
@@ -56,7 +57,12 @@ class Prepared:
 
     @property
     def teacher_shape(self) -> ImageShape:
-        return self._of(self.teacher_side)
+        """Of the pictures as the first teacher sees them."""
+        return self.teacher_shapes[0]
+
+    @property
+    def teacher_shapes(self) -> tuple[ImageShape, ...]:
+        return tuple(map(self._of, self.teacher_sides))
 
     def _of(self, side: int | None) -> ImageShape:
         channels, height, width = self.splits.images.shape[1:]
@@ -77,22 +83,24 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
         dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study), _side(study)))
     splits = split(dataset, study.data, study.seed)
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
-    sides = study.student.image_size, study.teacher.image_size
-    prepared = Prepared(splits, mean, std, (*dataset.notes, *_meant(study.data, dataset)), *sides)
+    sides = tuple(own.teacher.image_size for own in by_teacher(study))
+    notes = *dataset.notes, *_meant(study.data, dataset)
+    prepared = Prepared(splits, mean, std, notes, study.student.image_size, sides)
     check(plan, prepared)
     return _with_weights(study, _looked_into(study, prepared))
 
 
 def _looked_into(study: Study, prepared: Prepared) -> Prepared:
-    """A teacher that was loaded is tried on validation images, and what is wrong with it is said."""
-    if study.teacher.checkpoint is None or not len(prepared.splits.validation):
-        return prepared
+    """Teachers that were loaded are tried on validation images, and what is wrong with them is said."""
     splits = prepared.splits
+    files = [(own, Path(own.teacher.checkpoint)) for own in by_teacher(study) if own.teacher.checkpoint is not None]
+    if not files or not len(splits.validation):
+        return prepared
     pixels, labels, validation = (as_tensor(each) for each in (splits.images, splits.labels, splits.validation))
     images = Images(pixels, labels, prepared.mean, prepared.std, len(splits.classes))
-    loaded = making.load(study, Path(study.teacher.checkpoint), images, splits.classes)
-    doubt = doubts(loaded, images, validation, splits.classes)
-    return replace(prepared, notes=(*prepared.notes, doubt)) if doubt else prepared
+    loaded = [making.load(own, file, images, splits.classes) for own, file in files]
+    found = [doubts(each, images, validation, splits.classes) for each in loaded]
+    return replace(prepared, notes=(*prepared.notes, *filter(None, found)))
 
 
 def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
@@ -106,10 +114,11 @@ def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
 
 def _side(study: Study) -> int | None:
     """The size that pictures are kept at: the largest that a network sees, as all see the same views of them."""
-    named = [study.student.image_size, study.teacher.image_size]
+    taught = [each.teacher for each in by_teacher(study)]
+    named = [study.student.image_size, *(each.image_size for each in taught)]
     own = [
         (study.student.pretrained, levels(study, names.STUDENT_MODEL)),
-        (study.teacher.pretrained, (study.teacher.model,)),
+        *((each.pretrained, (each.model,)) for each in taught),
     ]
     found = [registry.inputs(str(name)) for pretrained, models in own if pretrained is not False for name in models]
     sizes = [*filter(None, named), *(each.size for each in found if each)]
@@ -130,7 +139,10 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     return replace(
         prepared,
         students={name: each for name, each in found.items() if each is not None},
-        teacher=start(study.teacher.model, study.teacher.pretrained, prepared.teacher_shape),
+        teachers=tuple(
+            start(own.teacher.model, own.teacher.pretrained, shape)
+            for own, shape in zip(by_teacher(study), prepared.teacher_shapes, strict=True)
+        ),
     )
 
 
@@ -157,13 +169,16 @@ def statistics(splits: Splits) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def check(plan: Plan, prepared: Prepared) -> None:
     """Every student and teacher can be built for these images; every source has as many as it is asked for."""
     study, classes = plan.study, len(prepared.splits.classes)
-    models.check(study.teacher.model, classes=classes, in_shape=prepared.teacher_shape)
+    for own, shape in zip(by_teacher(study), prepared.teacher_shapes, strict=True):
+        for lesson in lessons(own):
+            models.check(lesson.teacher.model, classes=classes, in_shape=shape)
     for name in dict.fromkeys(levels(study, names.STUDENT_MODEL)):
         models.check(str(name), classes=classes, in_shape=prepared.shape)
     for student, wanted in product(levels(study, names.STUDENT_MODEL), levels(study, "kd.layers")):
         list(layers(study, str(student), str(wanted), (prepared.shape, prepared.teacher_shape), classes))
-    if study.teacher.checkpoint is not None:
-        _check_there(study.teacher)
+    for own in by_teacher(study):
+        if own.teacher.checkpoint is not None:
+            _check_there(own.teacher)
     for source, size, weight in product(*(levels(study, key) for key in IMAGE_KEYS)):
         student_indices(prepared.splits, source, size, weight if takes_weight(source) else None)
 

@@ -22,7 +22,7 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
 from tune_kd.tracking import TAG_NOTE
@@ -115,7 +115,8 @@ def git_commit() -> str:
 
 def decided(plan: Plan, storage: Storage, folder: Path) -> dict[str, Any]:
     """In which precision each model was computed, brought to `folder` from where checkpoints are kept."""
-    models = {*map(str, levels(plan.study, names.STUDENT_MODEL)), plan.study.teacher.model}
+    taught = {lesson.teacher.model for own in by_teacher(plan.study) for lesson in lessons(own)}
+    models = {*map(str, levels(plan.study, names.STUDENT_MODEL)), *taught}
     for role in ("training", "running"):
         for model in sorted(models):
             storage.fetch(precision.place(Path(names.CHECKPOINT_DIR), role, model).as_posix(), folder)

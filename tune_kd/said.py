@@ -42,14 +42,14 @@ class Spoken:
     def noted(self, sentence: str) -> None:
         self._progress(f"[yellow]note:[/] {escape(sentence)}")
 
-    def lesson(self, epochs: int, metrics: Mapping[str, float]) -> None:
-        """How far the teacher is: five times, and where its epochs take long, after each."""
+    def lesson(self, whose: str, epochs: int, metrics: Mapping[str, float]) -> None:
+        """How far a teacher is: five times, and where its epochs take long, after each."""
         epoch, now = int(metrics[names.EPOCH]), time.monotonic()
         if epoch % max(1, epochs // 5) == 0 or now - self._lesson >= LINE_SECONDS:
             self._lesson = now
             accuracy = metrics[names.VAL_ACCURACY]
             shown = f", validation accuracy {accuracy:.2%}" if accuracy == accuracy else ""
-            self.said(f"teacher: epoch {epoch} of {epochs}{shown}")
+            self.said(f"{whose}: epoch {epoch} of {epochs}{shown}")
 
     def watch(self, todo: Plan, ledger: "Ledger") -> "View":
         from tune_kd.live import View

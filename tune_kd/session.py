@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -22,7 +23,8 @@ from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.request import Outcome, Request
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, front_models, searched_keys
+from tune_kd.space.schema import Teacher
+from tune_kd.space.study import Study, by_teacher, front_models, lessons, searched_keys
 from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
@@ -58,8 +60,8 @@ class Listener(Protocol):
     def noted(self, sentence: str) -> None:
         """Something that people should know, although the search goes on."""
 
-    def lesson(self, epochs: int, metrics: dict[str, float]) -> None:
-        """An epoch of the teacher's."""
+    def lesson(self, whose: str, epochs: int, metrics: dict[str, float]) -> None:
+        """An epoch of a teacher's."""
 
     def watch(self, todo: Plan, ledger: Ledger) -> AbstractContextManager[Watch]: ...
 
@@ -136,16 +138,21 @@ class Session:
         return Ready(todo, prepared, own, shares, seat)
 
     def _with_teacher(self, study: Study) -> Study:
-        """A teacher in MLflow, or one given as an object, becomes a file; the stored study says where it came from."""
-        address, folder = study.teacher.checkpoint, self._request.folder / names.TEACHER_DIR
-        if self._request.objects.teacher is not None:
+        """Teachers in MLflow, or one given as an object, become files; the stored study says where they came from."""
+        folder, given = self._request.folder / names.TEACHER_DIR, self._request.objects.teacher
+        first, *others = (self._fetched(own.teacher, folder / str(k or "")) for k, own in enumerate(by_teacher(study)))
+        if given is not None:
             path = folder / "given.pt"
-            checkpoint.save(path, {"state_dict": dict(self._request.objects.teacher.state_dict())})
-        elif address and address.startswith("models:/"):
-            path = tracking.download_weights(address, self._request.tracking_uri, folder)
-        else:
-            return study
-        return study.model_copy(update={"teacher": study.teacher.model_copy(update={"checkpoint": str(path)})})
+            checkpoint.save(path, {"state_dict": dict(given.state_dict())})
+            first = first.model_copy(update={"checkpoint": str(path)})
+        return study.model_copy(update={"teacher": first, "teachers": tuple(others)})
+
+    def _fetched(self, teacher: Teacher, folder: Path) -> Teacher:
+        address = teacher.checkpoint
+        if not address or not address.startswith("models:/"):
+            return teacher
+        path = tracking.download_weights(address, self._request.tracking_uri, folder)
+        return teacher.model_copy(update={"checkpoint": str(path)})
 
     def _search(self, ready: Ready, started: float) -> Outcome:
         ledger = Ledger(self._request.folder / names.LEDGER_FILE, ready.plan)
@@ -219,18 +226,20 @@ class Session:
 
     def _teach(self, ledger: Ledger, material: Material, ready: Ready) -> Teaching:
         def made(taught: Taught) -> None:
-            ledger.same_teacher(taught.teacher.digest)
+            ledger.same_teacher(taught.teachers.digest)
             self._listener.said(f"teacher: test accuracy {taught.facts[names.TEST_ACCURACY]:.2%}")
 
         study = ready.study
-        report = partial(self._listener.lesson, study.teacher.epochs)
+        report = self._listener.lesson
         gpu, objects = ready.shares.on_gpu, material.objects
         teaching = Teaching(study, ready.prepared, ready.storage, material.agree, gpu, report, made, objects)
         teaching.begin()
         if teaching.taught is None:
-            what = "loading" if study.teacher.checkpoint else "training"
             images = f"{len(ready.prepared.splits.test):,} images"
-            self._listener.said(f"teacher: {what} {study.teacher.model}, testing it on {images}")
+            for own in by_teacher(study):
+                chain = " → ".join(lesson.teacher.model for lesson in lessons(own))
+                what = "loading" if own.teacher.checkpoint else "training"
+                self._listener.said(f"teacher: {what} {chain}, testing it on {images}")
         return teaching
 
     def _conduct(self, ledger: Ledger, ready: Ready, tracked: Tracked) -> Taught:

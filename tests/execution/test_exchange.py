@@ -29,6 +29,7 @@ from tune_kd.models import build
 from tune_kd.space.load import load
 from tune_kd.space.schema import Augment
 from tune_kd.storage.stores import Storage
+from tune_kd.teacher.ensemble import Ensemble
 from tune_kd.teacher.logits import CacheKey
 from tune_kd.teacher.making import Teacher
 
@@ -131,7 +132,7 @@ class Begun:
         )
         self.exchange = Exchange.begun()
         material = Material(load(STUDY), splits, teacher.mean, teacher.std, Storage.at("."), None, self.exchange)
-        self.given = Search(ray.put(material), ray.put(teacher))
+        self.given = Search(ray.put(material), ray.put(Ensemble((teacher,), (0.1,))))
         self.cache = f"{CacheKey(teacher.digest, images, VIEWS.key).digest}-{IMAGES}x{VIEWS.count}x10"
 
     def look(self, worker: Any, view: int) -> tuple[np.ndarray, int]:

@@ -45,6 +45,8 @@ def study_with(name: str, value: Any) -> dict[str, Any]:
         raw["data"] = {"source": "scanned+drawn"}
     if name in ("teacher.tune", "teacher.head_lr"):
         raw["teacher"] = {"pretrained": True}
+    if name.startswith("kd.teachers"):
+        raw["teachers"] = [{"model": "digits_student"}]
     *sections, leaf = name.split(".")
     if sections == ["data"] and leaf not in Data.model_fields:
         kind = datasets.owners(leaf)[0]

@@ -8,6 +8,7 @@ import torch
 from tune_kd import names
 from tune_kd.models import build
 from tune_kd.storage.stores import Storage
+from tune_kd.teacher.ensemble import Ensemble
 from tune_kd.teacher.making import Teacher
 from tune_kd.teacher.taught import MADE, Taught
 
@@ -15,7 +16,10 @@ from tune_kd.teacher.taught import MADE, Taught
 def taught() -> Taught:
     model = build("digits_student", classes=10, in_shape=(1, 8, 8))
     teacher = Teacher("digits_student", model.state_dict(), (0.1,), (0.2,), (1, 8, 8), 10)
-    return Taught(teacher, {names.TEST_ACCURACY: 0.9, "model": "digits_student", names.PARAMETERS: 3})
+    return Taught(
+        Ensemble((teacher, teacher), (0.5, 0.25)),
+        {names.TEST_ACCURACY: 0.9, "model": "digits_student", names.PARAMETERS: 3},
+    )
 
 
 def test_it_is_the_same_teacher_with_the_same_figures(tmp_path: Path) -> None:
@@ -24,11 +28,13 @@ def test_it_is_the_same_teacher_with_the_same_figures(tmp_path: Path) -> None:
     made.keep(storage)
     again = Taught.kept(storage)
     assert again is not None
-    assert again.teacher.digest == made.teacher.digest
+    assert again.teachers.digest == made.teachers.digest
+    assert again.teachers.accuracies == (0.5, 0.25)
     assert again.facts == made.facts
     pictures = torch.rand(2, 1, 8, 8)
     device = torch.device("cpu")
-    assert torch.equal(again.teacher.module(device)(pictures), made.teacher.module(device)(pictures))
+    for own, other in zip(again.teachers.members, made.teachers.members, strict=True):
+        assert torch.equal(own.module(device)(pictures), other.module(device)(pictures))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 half of it"])

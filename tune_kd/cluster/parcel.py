@@ -12,7 +12,7 @@ from tune_kd.errors import InputError
 from tune_kd.preparation import levels
 from tune_kd.space.load import PACKAGED, dump
 from tune_kd.space.schema import paths
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
 
 STUDY_FILE = "study.yaml"
 CARRIED = ("MLFLOW_", "DATABRICKS_")
@@ -43,7 +43,9 @@ def environment(tracking_uri: str | None, more: Sequence[str]) -> dict[str, str]
 def _check_paths(study: Study) -> None:
     """Images and teachers are read where the search runs, so a path relative to this folder means nothing there."""
     named = {f"data.{key}": path for key, path in paths(study.data).items()}
-    for key, path in (named | {"teacher.checkpoint": study.teacher.checkpoint or ""}).items():
+    files = [own.teacher.checkpoint or "" for own in by_teacher(study)]
+    named |= {f"teachers[{k}].checkpoint" if k else "teacher.checkpoint": file for k, file in enumerate(files)}
+    for key, path in named.items():
         if path and not path.startswith(("~", "/", "models:/")):
             raise InputError(
                 f"{key}: '{path}' is relative to this folder, and a submitted search reads it on the cluster. Give the "
@@ -53,7 +55,8 @@ def _check_paths(study: Study) -> None:
 
 def _own_modules(study: Study) -> list[Path]:
     """Files and packages below this folder that the study names a model in, as `module:function`."""
-    models = {study.teacher.model, *map(str, levels(study, names.STUDENT_MODEL))}
+    taught = {lesson.teacher.model for own in by_teacher(study) for lesson in lessons(own)}
+    models = {*taught, *map(str, levels(study, names.STUDENT_MODEL))}
     found = []
     for name in sorted({model.partition(":")[0].partition(".")[0] for model in models if ":" in model}):
         spec = importlib.util.find_spec(name)

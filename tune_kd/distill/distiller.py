@@ -1,6 +1,6 @@
 """A study's method, or several joined: the teacher's part of the loss, and all that is trained for it alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tune_kd.distill import ensemble
 from tune_kd.distill.logits import standardize
 from tune_kd.distill.method import Given, Method, Seen, class_of, make
 from tune_kd.distill.schedules import Schedule
@@ -32,22 +33,26 @@ class LossParts:
 class Distiller(nn.Module):
     """Methods by name. Each is weighed against the others; their sum is weighed against cross-entropy."""
 
-    def __init__(self, settings: Distillation, members: Mapping[str, Method], epochs: int) -> None:
+    def __init__(
+        self, settings: Distillation, members: Mapping[str, Method], epochs: int, accuracies: Sequence[float] = ()
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.epochs = epochs
+        self.accuracies = tuple(accuracies)
+        """Of several teachers, on validation images."""
         self.members = nn.ModuleDict(dict(members))
         self.parts: tuple[str, ...] = ()
         """Names of the parts told last, where there are several."""
 
     @classmethod
-    def of(cls, settings: Distillation, given: Given) -> "Distiller":
+    def of(cls, settings: Distillation, given: Given, accuracies: Sequence[float] = ()) -> "Distiller":
         members = {}
         for name in methods.parts(settings.method):
             own = {key: getattr(settings, key) for key in methods.METHODS[name].settings}
             own.pop(methods.weight_key(name).removeprefix("kd."), None)
             members[name] = make(name, given, own)
-        return cls(settings, members, given.epochs)
+        return cls(settings, members, given.epochs, accuracies)
 
     def each(self) -> dict[str, Method]:
         return {name: member for name, member in self.members.items() if isinstance(member, Method)}
@@ -60,6 +65,14 @@ class Distiller(nn.Module):
     def taps(self, side: str) -> tuple[str, ...]:
         """The maps asked for, of `student` or `teacher`."""
         return tuple(dict.fromkeys(path for member in self.each().values() for path in getattr(member.taps, side)))
+
+    def answer(self, told: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """The logits to learn from: the teacher's, or those of several as one."""
+        if told.dim() == 2:
+            return told.float()
+        own = self.settings
+        shares = ensemble.weights(own.teachers_weight, told, labels, self.accuracies)
+        return ensemble.mixed(told, shares, own.teachers_mean, temperature(own, self.epochs)(epoch))
 
     def forward(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
         """Every method's parts, each times its method's weight."""

@@ -20,7 +20,7 @@ from tune_kd.execution.probe import Question
 from tune_kd.execution.resources import AUTO_SHARE, HEADROOM, Node, Shares
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage import files
 
 AT_ONCE: Final = (1, 2, 4, 8, 16)
@@ -128,7 +128,8 @@ def question(study: Study, prepared: Prepared, student: str) -> Question:
         for p in models.build(student, classes=len(prepared.splits.classes), in_shape=prepared.shape).parameters()
     )
     train = study.train.model_dump(mode="json", exclude=set(CHEAP))
-    cost = json.dumps([study.teacher.model, study.augment.model_dump(mode="json"), train, count], sort_keys=True)
+    taught = ", ".join(lessons(own)[-1].teacher.model for own in by_teacher(study))
+    cost = json.dumps([taught, study.augment.model_dump(mode="json"), train, count], sort_keys=True)
     return Question(
         dump(study), cost, student, batch, len(prepared.splits.images), prepared.shape, len(prepared.splits.classes)
     )

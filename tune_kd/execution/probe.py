@@ -25,7 +25,8 @@ from tune_kd.models import build
 from tune_kd.models.layout import ImageShape
 from tune_kd.space.load import load
 from tune_kd.space.schema import Student
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
+from tune_kd.teacher.ensemble import Guides
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.images import Images
 from tune_kd.training.train import EVALUATION_BATCH, Job, train
@@ -124,11 +125,13 @@ class Bench:
 
     def warm_up(self) -> None:
         """The first epoch runs the teacher too: a trial does where nobody has filled the cache."""
-        wanted = self._study.teacher
-        module = build(wanted.model, classes=self._images.classes, in_shape=self._images.shape)
-        images = self._images
-        teacher = Teacher(wanted.model, module.state_dict(), images.mean, images.std, images.shape, images.classes)
-        self._train(1, 0, Guide(teacher, None, self._device), lambda metrics: None)
+        guides = [self._guide(lessons(own)[-1].teacher.model) for own in by_teacher(self._study)]
+        self._train(1, 0, Guides(guides, [1.0] * len(guides)), lambda metrics: None)
+
+    def _guide(self, model: str) -> Guide:
+        module, images = build(model, classes=self._images.classes, in_shape=self._images.shape), self._images
+        teacher = Teacher(model, module.state_dict(), images.mean, images.std, images.shape, images.classes)
+        return Guide(teacher, None, self._device)
 
     def rate(self, seconds: float) -> float:
         """Images a second with logits from a table, as from the cache; from the second epoch on, as in the first one a

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tune_kd import names
+from tune_kd.data.views import Views
 from tune_kd.errors import StorageError, TuneKDError
 from tune_kd.execution.resources import Share
 from tune_kd.execution.workbench import pick_device
 from tune_kd.objects import Travelling
 from tune_kd.preparation import Prepared
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher import making as teacher
+from tune_kd.teacher.ensemble import known
 from tune_kd.teacher.taught import Taught
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
@@ -28,20 +31,28 @@ MOST_DEATHS = 3
 """In a row, without an epoch between them."""
 PLACE_SECONDS = 60.0
 """How long the teacher's place is waited for; on a cluster that is full it comes later."""
-SAVED = f"{names.CHECKPOINT_DIR}/teacher.pt"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """An epoch of a teacher's or assistant's."""
+
+    whose: str
+    epochs: int
+    metrics: dict[str, float]
 
 
 class Maker:
-    """The process in which the teacher is made."""
+    """The process in which the teachers are made."""
 
     def __init__(self) -> None:
-        self._heard: list[dict[str, float]] = []
+        self._heard: list[Lesson] = []
 
     def make(
         self,
         study: Study,
         prepared: Prepared,
-        loaded: teacher.Teacher | None,
+        loaded: tuple[teacher.Teacher | None, ...],
         storage: Storage,
         agree: Agree | None,
         objects: Travelling,
@@ -52,18 +63,41 @@ class Maker:
         device = pick_device(study)
         torch.set_num_threads(threads)
         images = _images(prepared).to(device)
-        validation, test = as_tensor(splits.validation), as_tensor(splits.test)
-        made = loaded
-        if made is None:
-            with storage.training(SAVED, self._heard.append) as (saved, report):
-                made = teacher.make(
-                    study, images, as_tensor(splits.teacher), validation, saved, report, agree, prepared.teacher
-                )
-        return Taught(made, teacher.facts(made, images, validation, test))
+        index, validation, test = map(as_tensor, (splits.teacher, splits.validation, splits.test))
+        chains: list[list[teacher.Teacher]] = []
+        for number, own in enumerate(by_teacher(study)):
+            chain: list[teacher.Teacher] = []
+            chains.append(chain)
+            for step, lesson in enumerate(lessons(own)):
+                made = loaded[number] if not chain else None
+                if made is None:
+                    told = self._telling(study, lesson, number, step)
+                    guide = _guide(lesson, chain[-1], images, splits.digests["images"]) if chain else None
+                    start = None if chain else prepared.teachers[number]
+                    with storage.training(saved_at(number, step), told) as (saved, report):
+                        made = teacher.make(lesson, images, index, validation, saved, report, agree, start, guide)
+                chain.append(made)
+        return Taught(*known([chain[-1] for chain in chains], chains, images, validation, test))
 
-    def heard(self, start: int) -> list[dict[str, float]]:
+    def _telling(self, study: Study, lesson: Study, number: int, step: int) -> Callable[[dict[str, float]], None]:
+        whose = f"assistant {step}" if step else "teacher"
+        whose += f" of teacher {number + 1}" if step and study.teachers else f" {number + 1}" if study.teachers else ""
+        return lambda metrics: self._heard.append(Lesson(whose, lesson.teacher.epochs, metrics))
+
+    def heard(self, start: int) -> list[Lesson]:
         """Reports since the one numbered `start`."""
         return self._heard[start:]
+
+
+def saved_at(number: int, step: int) -> str:
+    """Where a teacher's training is kept, and an assistant's."""
+    own = "" if number == step == 0 else f"-{number + 1}" + (f"-{step}" if step else "")
+    return f"{names.CHECKPOINT_DIR}/teacher{own}.pt"
+
+
+def _guide(lesson: Study, tutor: teacher.Teacher, images: Images, digest: str) -> teacher.Guide:
+    """Whoever came before, for an assistant in training."""
+    return teacher.Guide.of(tutor, images, digest, Views.of(lesson.teacher.augment, lesson.seed))
 
 
 def _images(prepared: Prepared) -> Images:
@@ -81,7 +115,7 @@ class Teaching:
         storage: Storage,
         agree: Agree | None,
         gpu: bool,
-        report: Callable[[dict[str, float]], None],
+        report: Callable[[str, int, dict[str, float]], None],
         made: Callable[[Taught], None],
         objects: Travelling,
     ) -> None:
@@ -104,11 +138,8 @@ class Teaching:
             self._take(taught)
             return
         study, prepared, storage, agree, objects = self._order
-        file = study.teacher.checkpoint
-        # A file of the user's is read here: other machines need not have it.
-        loaded = (
-            teacher.load(study, Path(file), _images(prepared), prepared.splits.classes) if file is not None else None
-        )
+        # Files of the user's are read here: other machines need not have them.
+        loaded = tuple(_loaded(own, prepared) for own in by_teacher(study))
         self._sent = (study, ray.put(prepared), ray.put(loaded), storage, agree, objects)
         nodes = sum(node["Alive"] for node in ray.nodes())
         # Half of a machine's processors: the other half trains students meanwhile.
@@ -176,13 +207,13 @@ class Teaching:
     def _take(self, taught: Taught) -> None:
         self._made(taught)
         # Put by this process, it outlives the one that made it.
-        self.reference = ray.put(taught.teacher)
+        self.reference = ray.put(taught.teachers)
         self.seconds = time.monotonic() - self._began
         self.taught = taught
 
-    def _tell(self, reports: list[dict[str, float]]) -> None:
-        for metrics in reports:
-            self._report(metrics)
+    def _tell(self, reports: list[Lesson]) -> None:
+        for lesson in reports:
+            self._report(lesson.whose, lesson.epochs, lesson.metrics)
         self._told += len(reports)
         self._hearing = self._maker.heard.remote(self._told)
 
@@ -196,6 +227,11 @@ class Teaching:
         ray.kill(self._maker)
         # It hears of all epochs again, from the checkpoint; those told before are skipped.
         self._start()
+
+
+def _loaded(study: Study, prepared: Prepared) -> teacher.Teacher | None:
+    file = study.teacher.checkpoint
+    return None if file is None else teacher.load(study, Path(file), _images(prepared), prepared.splits.classes)
 
 
 def _failed(cause: Exception) -> TuneKDError:

@@ -19,7 +19,7 @@ from tune_kd.data.views import Program, Views
 from tune_kd.errors import StorageError
 from tune_kd.execution import memory
 from tune_kd.execution.order import NOTES, Order
-from tune_kd.execution.workbench import Workbench, guided_by, teacher_on_test, workbench
+from tune_kd.execution.workbench import Workbench, guides_of, teacher_on_test, workbench
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making as teacher
 from tune_kd.training import checkpoint, measures, rates
@@ -77,7 +77,7 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str,
         guide = None
         if order.arm == names.DISTILLED and order.teacher is not None and study.kd.teaches:
             views = Views.of(study.augment, study.seed)
-            guide = guided_by(reference, order.share.gpu, order.teacher, views)
+            guide = guides_of(reference, order.share.gpu, order.teacher, views, study.kd)
         heard: list[dict[str, float]] = []
         clock = rates.Clock(data.images.device)
 
@@ -95,7 +95,9 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str,
     if not order.final:
         return {OUTCOME: OK}
     # As text, because Tune flattens what is nested.
-    guided = teacher_on_test(reference, order.share.gpu, order.teacher) if order.teacher is not None else None
+    guided = None
+    if order.teacher is not None:
+        guided = teacher_on_test(reference, order.share.gpu, order.teacher, study.kd)
     return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, guided, study, order.saved))}
 
 

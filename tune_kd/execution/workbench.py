@@ -11,16 +11,18 @@ from torch import Tensor
 
 from tune_kd.data.splits import Splits
 from tune_kd.data.views import Views
+from tune_kd.distill.ensemble import mixed, weights
 from tune_kd.execution.resources import memory_fraction
 from tune_kd.models.network import Start, normalisation
 from tune_kd.objects import NOTHING_TO_CARRY, Travelling
+from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
-from tune_kd.teacher.making import Guide, Neighbours, Teacher, settle_precision
+from tune_kd.teacher.ensemble import Ensemble, Guides
+from tune_kd.teacher.making import Guide, Neighbours, settle_precision
 from tune_kd.training import process
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
-from tune_kd.training.train import predict
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,49 @@ def workbench(material: ray.ObjectRef[Any], gpu: float) -> Workbench:
 
 
 @functools.lru_cache(maxsize=1)
-def taught(teacher: ray.ObjectRef[Any]) -> Teacher:
-    own: Teacher = ray.get(teacher)
+def taught(teachers: ray.ObjectRef[Any]) -> Ensemble:
+    own: Ensemble = ray.get(teachers)
     return own
 
 
 @functools.lru_cache(maxsize=1)
-def teacher_on_test(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any]) -> Tensor:
-    """The teacher's logits for the test images, run once in a worker."""
+def teachers_on_test(material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any]) -> Tensor:
+    """Every teacher's logits for the test images (images, teachers, classes), run once in a worker."""
     bench = workbench(material, gpu)
-    model = taught(teacher).module(bench.images.images.device)
-    return predict(model, taught(teacher).read(bench.images), as_tensor(bench.material.splits.test))
+    return taught(teachers).answers(bench.images, as_tensor(bench.material.splits.test))
 
 
-@functools.lru_cache(maxsize=4)
-def guided_by(material: ray.ObjectRef[Any], gpu: float, teacher: ray.ObjectRef[Any], views: Views) -> Guide:
-    """One for each way of varying the images: the file stays open, the teacher loaded."""
-    bench, own = workbench(material, gpu), taught(teacher)
+def teacher_on_test(material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], kd: Distillation) -> Tensor:
+    """What those who teach say on the test images as one. Labels have no say in it, so confidence in them has none."""
+    told = teachers_on_test(material, gpu, teachers)
+    count = counted(kd, taught(teachers))
+    if count == 1:
+        return told[:, 0]
+    kind = "validation" if kd.teachers_weight == "validation" else "equal"
+    labels = torch.zeros(len(told), dtype=torch.long, device=told.device)
+    shares = weights(kind, told[:, :count], labels, taught(teachers).accuracies[:count])
+    return mixed(told[:, :count], shares, kd.teachers_mean, 1.0)
+
+
+def counted(kd: Distillation, teachers: Ensemble) -> int:
+    """How many of them teach."""
+    return len(teachers.members) if kd.teachers == "all" else kd.teachers
+
+
+def guides_of(
+    material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], views: Views, kd: Distillation
+) -> Guide | Guides:
+    count = counted(kd, taught(teachers))
+    each = [guided_by(material, gpu, teachers, views, number) for number in range(count)]
+    return each[0] if count == 1 else Guides(each, taught(teachers).accuracies[:count])
+
+
+@functools.lru_cache(maxsize=8)
+def guided_by(
+    material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], views: Views, number: int = 0
+) -> Guide:
+    """One for each way of varying the images and each teacher: the file stays open, the teacher loaded."""
+    bench, own = workbench(material, gpu), taught(teachers).members[number]
     given = bench.material
     used = settle_precision(given.study.precision, given.storage.checkpoints, own, bench.images, given.agree)
     return Guide.of(own, bench.images, given.splits.digests["images"], views, used, given.neighbours)

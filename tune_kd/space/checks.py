@@ -42,7 +42,8 @@ def _check_validation(study: Study) -> Iterator[Problem]:
     if any(searched_keys(study, arm) for arm in (names.SCRATCH, names.DISTILLED)):
         text = "trials are compared on validation images. Set some aside, or search nothing."
         yield Problem("data.split.validation", text, study.data.split.validation)
-    trained = {"train": study.train} | ({} if study.teacher.checkpoint else {"teacher.train": study.teacher.train})
+    taught = [(at, each) for at, each in _teachers(study) if not each.checkpoint or each.through]
+    trained = {"train": study.train} | {f"{at}.train": each.train for at, each in taught}
     for at, train in trained.items():
         for key, value in (("keep", "best"), ("schedule", "plateau")):
             if getattr(train, key) == value:
@@ -175,23 +176,47 @@ def _check_counts(study: Study) -> Iterator[Problem]:
             return
 
 
+def _teachers(study: Study) -> tuple[tuple[str, schema.Teacher], ...]:
+    """Where each of them stands, and the teacher."""
+    return ("teacher", study.teacher), *((f"teachers[{k}]", each) for k, each in enumerate(study.teachers, 1))
+
+
 def _check_teacher(study: Study) -> Iterator[Problem]:
-    teacher = study.teacher
+    for at, teacher in _teachers(study):
+        yield from _of_teacher(at, teacher)
+        if teacher.through and study.data.split.teacher == 0:
+            text = "assistants are trained on the teacher's images, and data.split.teacher is 0. Set some aside."
+            yield Problem(f"{at}.through", text, teacher.through)
+
+
+def _check_teachers(study: Study) -> Iterator[Problem]:
+    """How several are taken together; with one there is nothing to set."""
+    count = len(_teachers(study))
+    for name in ("teachers", "teachers_mean", "teachers_weight"):
+        key, own = f"kd.{name}", getattr(study.kd, name)
+        used = [*study.conditions.get(key, ()), *getattr(study.search.get(key), "values", ())] or [own]
+        if count == 1 and (varies(study, key) or own != schema.Distillation.model_fields[name].default):
+            yield Problem(key, "is for several teachers. Add others under `teachers`, or leave it out.", used)
+        elif name == "teachers" and any(isinstance(each, int) and each > count for each in used):
+            yield Problem(key, f"more than there are: {count}, with the first one. Lower it, or add teachers.", used)
+        elif "validation" in used and not study.data.split.validation:
+            yield Problem(key, "looks at validation images, and data.split.validation is 0.", used)
+
+
+def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
     if teacher.checkpoint is not None and teacher.pretrained is not False:
-        text = "stands beside teacher.checkpoint. That is used as it is, pretrained weights are trained on: keep one."
-        yield Problem("teacher.pretrained", text, teacher.pretrained)
+        text = f"stands beside {at}.checkpoint. That is used as it is, pretrained weights are trained on: keep one."
+        yield Problem(f"{at}.pretrained", text, teacher.pretrained)
     for key in ("tune", "head_lr"):
         value = getattr(teacher, key)
         if teacher.pretrained is False and value != type(teacher).model_fields[key].default:
-            yield Problem(
-                f"teacher.{key}", "is for pretrained weights. Set teacher.pretrained, or leave it out.", value
-            )
+            yield Problem(f"{at}.{key}", f"is for pretrained weights. Set {at}.pretrained, or leave it out.", value)
     if teacher.classes and teacher.checkpoint is None:
-        yield Problem("teacher.classes", "is for a teacher.checkpoint. Name one, or leave it out.", teacher.classes)
+        yield Problem(f"{at}.classes", f"is for a {at}.checkpoint. Name one, or leave it out.", teacher.classes)
 
 
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing,
+    _check_mixing, _check_teachers,
 )  # fmt: skip

@@ -23,6 +23,7 @@ VARIED: Final = {
     "search": "keys and domains",
     "first": "a list of settings",
     "published": "a list of reported figures",
+    "teachers": "a list of teachers, each with the keys of `teacher`",
 }
 
 

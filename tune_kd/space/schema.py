@@ -132,7 +132,8 @@ class Teacher(Section):
     """A model trained once per search, or loaded: a file of weights or an MLflow `models:/` address.
 
     `missing` is said to whoever lacks the file. `pretrained` weights are where its training begins. `normalize` is for
-    those who know better than its weights.
+    those who know better than its weights. `through` names assistants: each is taught by the one before it, and the
+    last of them teaches the students.
     """
 
     model: str = "digits_teacher"
@@ -147,6 +148,7 @@ class Teacher(Section):
     tune: Literal["all", "head", "head_then_all"] = "all"
     head_lr: Annotated[float, Field(gt=0)] | None = None
     patience: Positive | None = None
+    through: tuple[str, ...] = ()
     train: Train = Train()
     augment: Augment = Augment()
 
@@ -172,6 +174,9 @@ class Distillation(Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
 
     layers: str = "auto"
+    teachers: Positive | Literal["all"] = "all"
+    teachers_mean: Literal["probabilities", "logits"] = "probabilities"
+    teachers_weight: Literal["equal", "validation", "confidence"] = "equal"
     weight: Annotated[float, Field(ge=0)] | None = None
     ce_weight: Annotated[float, Field(ge=0)] | None = None
     alpha_schedule: Course = "constant"

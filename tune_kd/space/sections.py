@@ -1,6 +1,6 @@
 """Sections whose keys depend on what is chosen in them, and texts that have rules of their own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from pydantic import AfterValidator, ValidationError, ValidatorFunctionWrapHandler
@@ -13,19 +13,32 @@ from tune_kd.space.schema import Section
 def sound(prefix: str) -> AfterValidator:
     """Checks texts that have rules of their own, here and in the sections below."""
 
-    def faults(section: Section, prefix: str) -> Iterator[Problem]:
-        for name, value in section:
-            if isinstance(value, Section):
-                yield from faults(value, f"{prefix}.{name}")
-            elif fault := text_fault(f"{prefix}.{name}", value):
-                yield Problem(f"{prefix}.{name}", fault, value)
-
     def check(section: Section) -> Section:
-        if problems := tuple(faults(section, prefix)):
+        if problems := tuple(_faults(section, prefix, prefix)):
             raise Problems(problems)
         return section
 
     return AfterValidator(check)
+
+
+def sound_each(prefix: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The same for sections in a list, whose rules are those of the section in the singular."""
+
+    def check(sections: tuple[Any, ...]) -> tuple[Any, ...]:
+        every = (_faults(each, prefix[:-1], f"{prefix}[{number}]") for number, each in enumerate(sections, 1))
+        if problems := tuple(problem for found in every for problem in found):
+            raise Problems(problems)
+        return sections
+
+    return check
+
+
+def _faults(section: Section, prefix: str, shown: str) -> Iterator[Problem]:
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _faults(value, f"{prefix}.{name}", f"{shown}.{name}")
+        elif fault := text_fault(f"{prefix}.{name}", value):
+            yield Problem(f"{shown}.{name}", fault, value)
 
 
 def read_data(raw: Any, root: type[Section]) -> Any:

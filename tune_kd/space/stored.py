@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.space.load import dump, load
-from tune_kd.space.schema import names_a_file, paths
+from tune_kd.space.schema import Student, Teacher, names_a_file, paths
 from tune_kd.space.study import Study
 from tune_kd.space.yaml12 import parse
+
+Network = TypeVar("Network", Teacher, Student)
 
 GROWABLE = ("budget.trials", "budget.epochs", "budget.repeats", "budget.seconds")
 """What may be larger when a search goes on."""
@@ -18,17 +21,23 @@ def asked(source: str | Path, settings: Sequence[str] = (), seed: int | None = N
     """Its paths are absolute: the stored study must run from any folder, and the teacher is loaded elsewhere."""
     study = load(source, [*settings, *([] if seed is None else [f"seed={seed}"])])
     named = {key: str(Path(path).expanduser().absolute()) for key, path in paths(study.data).items()}
-    data, checkpoint = study.data.model_copy(update=named), study.teacher.checkpoint
+    return study.model_copy(
+        update={
+            "data": study.data.model_copy(update=named),
+            "teacher": _found(study.teacher),
+            "teachers": tuple(map(_found, study.teachers)),
+            "student": _found(study.student),
+        }
+    )
+
+
+def _found(network: Network) -> Network:
+    """A teacher or student with its files where they are."""
+    files: dict[str, Any] = {"pretrained": network.pretrained} if names_a_file(network.pretrained) else {}
+    checkpoint = getattr(network, "checkpoint", None)
     if checkpoint is not None and not checkpoint.startswith("models:/"):
-        checkpoint = str(Path(checkpoint).expanduser().absolute())
-    files = {
-        each: {"pretrained": str(Path(file).expanduser().absolute())}
-        for each in ("teacher", "student")
-        if names_a_file(file := getattr(study, each).pretrained)
-    }
-    teacher = study.teacher.model_copy(update={"checkpoint": checkpoint} | files.get("teacher", {}))
-    student = study.student.model_copy(update=files.get("student", {}))
-    return study.model_copy(update={"data": data, "teacher": teacher, "student": student})
+        files["checkpoint"] = checkpoint
+    return network.model_copy(update={key: str(Path(str(file)).expanduser().absolute()) for key, file in files.items()})
 
 
 def resumed(folder: Path, source: str | Path | None, settings: Sequence[str] = (), seed: int | None = None) -> Study:

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -39,13 +40,13 @@ from tune_kd.space.messages import (
     takes_weight,
 )
 from tune_kd.space.schema import Section, TrialConfig
-from tune_kd.space.sections import read_data, read_methods, sound
+from tune_kd.space.sections import read_data, read_methods, sound, sound_each
 
 MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
 RARE: Final = (
     "kd.alpha_schedule", "kd.alpha_end", "kd.weight", "kd.ce_weight", "kd.temperature_schedule", "kd.temperature_end",
-    "kd.layers",
+    "kd.layers", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight",
 )  # fmt: skip
 """Keys that are no part of a trial's settings where the study has no use for them."""
 SMOOTHING: Final = "train.label_smoothing"
@@ -75,6 +76,7 @@ class Study(Section):
     )
     augment: Annotated[schema.Augment, sound("augment")] = schema.Augment()
     teacher: Annotated[schema.Teacher, sound("teacher")] = schema.Teacher()
+    teachers: Annotated[tuple[schema.Teacher, ...], AfterValidator(sound_each("teachers"))] = ()
     student: Annotated[schema.Student, sound("student")] = schema.Student()
     kd: Annotated[schema.Distillation, sound("kd"), WrapValidator(_kd)] = schema.Distillation()
     train: schema.Train = schema.Train()
@@ -115,6 +117,20 @@ def _named(study: Study, key: str, own: str) -> tuple[str, ...]:
     searched = study.search.get(key)
     values = getattr(searched, "values", None) or ((searched.value,) if isinstance(searched, Constant) else ())
     return (own, *study.conditions.get(key, ()), *values)
+
+
+def by_teacher(study: Study) -> tuple[Study, ...]:
+    """A study for each of the teachers, in which there is no other."""
+    every = (study.teacher, *study.teachers)
+    return tuple(study.model_copy(update={"teacher": each, "teachers": ()}) for each in every)
+
+
+def lessons(study: Study) -> tuple[Study, ...]:
+    """Whatever has to be made of the first teacher before students are taught: itself, then each assistant, of which
+    nothing exists yet."""
+    fresh = {"checkpoint": None, "pretrained": False, "tune": "all", "head_lr": None, "classes": (), "through": ()}
+    chain = [study.teacher.model_copy(update={**fresh, "model": name}) for name in study.teacher.through]
+    return tuple(study.model_copy(update={"teacher": each, "teachers": ()}) for each in (study.teacher, *chain))
 
 
 def varying(study: Study) -> tuple[str, ...]:

@@ -31,16 +31,12 @@ from tune_kd.training.precision import Precision
 from tune_kd.training.train import Job, predict, train
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-
 LATENCY_REPEATS = 50
-
 CHUNK = 64
 """Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
 logit must not depend on which trial happened to fill it."""
-
 FP16 = 65_504.0
 """The largest number that half precision has; a logit beyond it would become infinite."""
-
 RESIDENT_SHARE = 1 / 16
 """Of a GPU's memory: what a process may fill with cached logits, as up to that many trials may share a card."""
 
@@ -119,8 +115,10 @@ def make(
     report: Callable[[dict[str, float]], None],
     agree: precision.Agree | None = None,
     start: Start | None = None,
+    guide: "Guide | None" = None,
 ) -> Teacher:
-    """Trains the study's teacher on the images numbered `images`, from scratch or from where `start` is."""
+    """Trains the study's teacher on the images numbered `images`, from scratch or from where `start` is; an assistant
+    is taught by a `guide` of its own."""
     wanted = study.teacher
     mean, std = _normalisation(study, data, start.inputs if start else None)
     data = data.seen(mean, std, wanted.image_size)
@@ -128,19 +126,20 @@ def make(
     tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
     seed = derive(study.seed, "teacher")
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
-    model = train(job, data, None, report, saved)
+    model = train(job, data, guide, report, saved)
     assert model is not None  # no deadline was given
     return _frozen(study, model, data, mean, std)
 
 
 def as_student(study: Study) -> Study:
-    """A study whose student is this one's teacher, as it is trained."""
+    """A study whose student is this one's teacher, as it is trained; if it is taught, by plain kd."""
     wanted = study.teacher
     return study.model_copy(
         update={
             "student": Student(model=wanted.model),
             "train": wanted.train,
             "augment": wanted.augment,
+            "kd": study.kd.model_copy(update={"method": "kd"}),
             "budget": study.budget.model_copy(update={"epochs": wanted.epochs}),
         }
     )

@@ -1,4 +1,4 @@
-"""The teacher as it was made, kept so that a search that goes on neither trains nor tests it again."""
+"""The teachers as they were made, kept so that a search that goes on neither trains nor tests them again."""
 
 import contextlib
 import tempfile
@@ -9,6 +9,7 @@ from typing import Any
 from tune_kd import names
 from tune_kd.errors import InputError, StorageError
 from tune_kd.storage.stores import Storage
+from tune_kd.teacher.ensemble import Ensemble
 from tune_kd.teacher.making import Teacher
 from tune_kd.training import checkpoint
 
@@ -17,13 +18,16 @@ MADE = f"{names.CHECKPOINT_DIR}/teacher.made"
 
 @dataclass(frozen=True)
 class Taught:
-    teacher: Teacher
+    teachers: Ensemble
     facts: dict[str, Any]
 
     def keep(self, storage: Storage) -> None:
-        """Where there is no room for it, it is made again."""
-        state = {field.name: getattr(self.teacher, field.name) for field in fields(Teacher)}
-        state |= {"weights": dict(self.teacher.weights), "facts": self.facts}
+        """Where there is no room for them, they are made again."""
+        members = [
+            {field.name: getattr(each, field.name) for field in fields(Teacher)} | {"weights": dict(each.weights)}
+            for each in self.teachers.members
+        ]
+        state = {"members": members, "accuracies": list(self.teachers.accuracies), "facts": self.facts}
         with contextlib.suppress(StorageError):
             storage.write(MADE, checkpoint.packed(state))
 
@@ -36,6 +40,7 @@ class Taught:
                 if path is None:
                     return None
                 state = checkpoint.load(path)
-            return Taught(Teacher(**{field.name: state[field.name] for field in fields(Teacher)}), state["facts"])
+            members = tuple(Teacher(**each) for each in state["members"])
+            return Taught(Ensemble(members, tuple(state["accuracies"])), state["facts"])
         except (InputError, KeyError):
             return None

@@ -15,7 +15,7 @@ from tune_kd.models import build
 from tune_kd.models.layout import ImageShape
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.schema import Distillation
-from tune_kd.space.study import Study, methods_of
+from tune_kd.space.study import Study, lessons, methods_of
 from tune_kd.training.step import Online
 
 CPU = torch.device("cpu")
@@ -26,6 +26,15 @@ class Present(Protocol):
     """A teacher whose network is at hand beside its logits."""
 
     def online(self) -> Online: ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """Teachers whose answers are not averaged yet."""
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """On validation images."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ def layers(
     if not methods:
         return
     with torch.random.fork_rng(devices=[]):
-        named = tuple(zip((student, study.teacher.model), shapes, strict=True))
+        named = tuple(zip((student, lessons(study)[-1].teacher.model), shapes, strict=True))
         looks = [taps.network(build(name, classes=classes, in_shape=shape), shape, CPU) for name, shape in named]
     for name in methods:
         given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, *looks)
@@ -70,4 +79,5 @@ def method_for(student: Trainee, settings: Distillation, teacher: object) -> tup
     epochs = student.epochs
     counted = epochs, student.classes, student.images, student.seed
     given = Given(temperature(settings, epochs), *counted, settings.layers, *looks)
-    return Distiller.of(settings, given).to(device), online
+    accuracies = teacher.accuracies if isinstance(teacher, Several) else ()
+    return Distiller.of(settings, given, accuracies).to(device), online

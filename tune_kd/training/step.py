@@ -100,10 +100,11 @@ class Step:
         distiller, teacher = self.distiller, self.teacher
         if distiller is None or batch.guide is None:
             return None
+        logits = distiller.answer(batch.guide, batch.labels, batch.epoch)
         if teacher is None or batch.pictures is None:
-            return Seen(batch.guide.float(), {}, batch.index)
+            return Seen(logits, {}, batch.index)
         _, maps = teacher(batch.pictures, distiller.taps("teacher"))
-        return Seen(batch.guide.float(), maps, batch.index)
+        return Seen(logits, maps, batch.index)
 
     @property
     def name(self) -> tuple[str, str, Precision]:
