@@ -173,7 +173,85 @@ def crd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], metho
     return total / len(labels)
 
 
+def mlkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
+    for warmth in (kd.temperature * share for share in (2 / 4, 3 / 4, 4 / 4, 5 / 4, 6 / 4)):
+        p, q = (torch.stack([soft(each, warmth) for each in seen.logits]) for seen in (s, t))
+        total = total + kd.mlkd_instance * warmth**2 * mean([divergence(b, a) for a, b in zip(p, q, strict=True)])
+        for weight, ours, theirs in ((kd.mlkd_batch, p, q), (kd.mlkd_class, p.T, q.T)):
+            for i in range(len(ours)):
+                for j in range(len(ours)):
+                    total = total + weight * ((ours[i] * ours[j]).sum() - (theirs[i] * theirs[j]).sum()) ** 2 / len(
+                        ours
+                    )
+    return total
+
+
+def adversarial(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    """The state that is given is the one before the discriminator has learned."""
+    hidden, classes = kd.adversarial_hidden, s.logits.shape[1]
+    flat, moment, square = own["weights"].clone(), own["moments"].clone(), own["squares"].clone()
+    p, q = (torch.stack([soft(each, kd.temperature) for each in seen.logits]) for seen in (s, t))
+
+    def judge(answer: Tensor, weights: Tensor) -> Tensor:
+        first, bias = weights[: hidden * classes].view(hidden, classes), weights[hidden * classes :][:hidden]
+        above = first @ answer + bias
+        above = torch.where(above > 0, above, 0.2 * above)
+        return 1 / (1 + (-(weights[-hidden - 1 : -1] @ above + weights[-1])).exp())
+
+    for step in range(1, kd.adversarial_steps + 1):
+        weights = flat.clone().requires_grad_()
+        wrong = -mean([judge(each, weights).log() for each in q])
+        wrong = wrong - mean([(1 - judge(each.detach(), weights)).log() for each in p])
+        (slope,) = torch.autograd.grad(wrong, weights)
+        moment, square = 0.5 * moment + 0.5 * slope, 0.999 * square + 0.001 * slope**2
+        flat = flat - kd.adversarial_lr * (moment / (1 - 0.5**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+    return -mean([judge(each, flat).log() for each in p])
+
+
+def normed(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    apart = maps - maps.mean((0, 2, 3), keepdim=True)
+    scaled = apart / (apart.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+    return scaled * weight[None, :, None, None] + bias[None, :, None, None]
+
+
+def pooled(maps: Tensor, side: int) -> Tensor:
+    step = maps.shape[2] // side
+    return maps.unfold(2, step, step).unfold(3, step, step).mean((4, 5))
+
+
+def reviewkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    total, deeper = torch.zeros((), dtype=torch.float64), None
+    for number, (ours, theirs) in enumerate(reversed(method.pairs)):
+        part = {key.removeprefix(f"levels.{number}."): value for key, value in own.items()}
+        size = min(s.maps[ours].shape[2], t.maps[theirs].shape[2])
+        mine, wanted = pooled(s.maps[ours], size), pooled(t.maps[theirs], size)
+        here = normed(torch.einsum("oc,bchw->bohw", part["into.0.weight"][:, :, 0, 0], mine),
+                      part["into.1.weight"], part["into.1.bias"])  # fmt: skip
+        if deeper is not None:
+            times = size // deeper.shape[2]
+            below = deeper.repeat_interleave(times, 2).repeat_interleave(times, 3)
+            both = torch.cat([here, below], 1)
+            said = torch.einsum("oc,bchw->bohw", part["attention.weight"][:, :, 0, 0], both)
+            shares = 1 / (1 + (-(said + part["attention.bias"][None, :, None, None])).exp())
+            here = here * shares[:, 0][:, None] + below * shares[:, 1][:, None]
+        deeper = here
+        kernel, around = part["out.0.weight"], torch.nn.functional.pad(here, (1, 1, 1, 1))
+        windows = around.unfold(2, 3, 1).unfold(3, 3, 1)
+        found = torch.einsum("ockl,bcijkl->boij", kernel, windows)
+        found = normed(found, part["out.1.weight"], part["out.1.bias"])
+        told, weights, weight = (found - wanted).square().mean(), 1.0, 1.0
+        for side in (4, 2, 1):
+            if side < size:
+                weight /= 2
+                weights += weight
+                told = told + weight * (pooled(found, side) - pooled(wanted, side)).square().mean()
+        total = total + told / weights
+    return total
+
+
 TWINS: dict[str, Twin] = {
     "kd": kd, "dkd": dkd, "dist": dist, "rld": rld, "normkd": normkd, "ttm": ttm, "wttm": wttm,
     "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd, "ctkd": ctkd,
+    "mlkd": mlkd, "adversarial": adversarial, "reviewkd": reviewkd,
 }  # fmt: skip

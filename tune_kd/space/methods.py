@@ -89,6 +89,20 @@ METHODS: Final[dict[str, Known]] = {
         ctkd_span=(20.0, "how far the learned temperature reaches above the lowest", Positive),
         ctkd_epochs=(10, "epochs over which the temperature comes to learn as fast as the student", Count),
     ),
+    "mlkd": _known(
+        "Jin 2023",
+        "levels:MLKD",
+        mlkd_instance=(1.0, "the weight of the part image by image"),
+        mlkd_batch=(1.0, "the weight of the part between images"),
+        mlkd_class=(1.0, "the weight of the part between classes"),
+    ),
+    "adversarial": _known(
+        "a usual value; the idea is Xu 2018's",
+        "adversarial:Adversarial",
+        adversarial_lr=(0.001, "the learning rate of the discriminator", Positive),
+        adversarial_steps=(1, "how often the discriminator learns before each step of the student", Count),
+        adversarial_hidden=(64, "the width of the discriminator", Count),
+    ),
     "fitnet": _known(
         "Romero 2015; Tian 2020", "features:FitNet", features=True, fitnet_weight=(100.0, "the weight of its term")
     ),
@@ -111,6 +125,7 @@ METHODS: Final[dict[str, Known]] = {
         rkd_distance=(25.0, "the weight of distances"),
         rkd_angle=(50.0, "the weight of angles"),
     ),
+    "reviewkd": _known("Chen 2021", "review:ReviewKD", features=True, reviewkd_weight=(1.0, "the weight of its term")),
     "crd": _known(
         "Tian 2020",
         "contrast:CRD",
