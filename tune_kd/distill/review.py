@@ -61,5 +61,6 @@ def at_several_sizes(ours: Tensor, theirs: Tensor) -> Tensor:
         if side < ours.shape[2]:
             weight /= 2
             total += weight
-            told = told + weight * F.mse_loss(*(F.adaptive_avg_pool2d(each, side) for each in (ours, theirs)))
+            mine, wanted = (F.adaptive_avg_pool2d(each, side) for each in (ours, theirs))
+            told = told + weight * F.mse_loss(mine, wanted)
     return told / total
