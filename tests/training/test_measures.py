@@ -95,6 +95,29 @@ def test_macs_of_lightnn_are_those_known() -> None:
     assert macs(build("lightnn", classes=10, in_shape=(3, 32, 32)), (3, 32, 32)) == conv + 1024 * 256 + 256 * 10
 
 
+def test_macs_of_a_transformer_count_its_attention() -> None:
+    from torchvision.models import VisionTransformer
+
+    width, hidden, tokens, layers = 16, 40, 1 + 4 * 4, 2
+    vit = VisionTransformer(
+        image_size=16, patch_size=4, num_layers=layers, num_heads=4, hidden_dim=width, mlp_dim=hidden, num_classes=7
+    )
+    patches = 16 * width * (3 * 4 * 4)
+    layer = tokens * (4 * width * width + 2 * width * hidden) + 2 * tokens * tokens * width
+    assert macs(vit, (3, 16, 16)) == patches + layers * layer + width * 7
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_macs_of_products_without_layers() -> None:
+    class Products(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            rows = x[:, 0]
+            return rows @ rows.transpose(1, 2) + torch.einsum("bij,bkj->bik", rows, rows)
+
+    assert macs(Products(), (1, 5, 3)) == 2 * 5 * 5 * 3
+    assert macs(nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 5, 5)) == 4 * 25 * 3 * 9
+
+
 def test_measuring_changes_nothing_in_the_model_or_around_it() -> None:
     model = build("digits_teacher", classes=10, in_shape=DIGITS).train()
     before, threads = copy.deepcopy(model.state_dict()), torch.get_num_threads()

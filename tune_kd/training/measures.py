@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.models.layout import ImageShape
+from tune_kd.training.counting import multiplications
 
 ECE_BINS: Final = 15
 
@@ -109,21 +110,9 @@ def size_mb(model: nn.Module) -> float:
 
 
 def macs(model: nn.Module, in_shape: ImageShape) -> int:
-    """Multiplications and additions of one image in convolutions and linear layers; all else is small beside them."""
-    total = 0
-
-    def count(module: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal total
-        weight: Any = module.weight
-        total += output.numel() * weight[0].numel()
-
-    model = _for_inference(model)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
-    with torch.inference_mode():
-        model(torch.zeros(1, *in_shape))
-    return total
+    """Multiplications and additions of one image in convolutions, matrix products and attention; all else is small
+    beside them."""
+    return multiplications(_for_inference(model), torch.zeros(1, *in_shape))
 
 
 def latency_ms(model: nn.Module, in_shape: ImageShape, batch: int, *, repeats: int) -> tuple[float, float]:
