@@ -1,6 +1,7 @@
 """What `--plan` expects, beside what happens: on one and on two machines."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -74,10 +75,14 @@ def test_slots(machines: Machines, wanted: Resources, slots: tuple[int, float]) 
 
 
 def test_a_plan_for_many_machines_says_what_it_costs_and_what_it_assumes(capsys: pytest.CaptureFixture[str]) -> None:
-    planning.show(load(STUDY), Machines(50, 64, 8), Console(width=200))
+    planning.show(load(STUDY), Machines(50, 64, 8), Console(width=200), price=2.5)
     said = capsys.readouterr().out
-    for word in ("1,600 at once on 50 machines of 64 CPUs and 8 GPUs", "GPU-hours", "assumes", "% of the time"):
+    for word in ("1,600 at once on 50 machines of 64 CPUs and 8 GPUs", "assumes", "% of the time"):
         assert word in said
+    told = re.search(r"([\d.,]+) GPU-hours \(([\d.,]+) at 2.5 an hour of a GPU\)", said)
+    assert told
+    hours, price = (float(figure.replace(",", "")) for figure in told.groups())
+    assert price == pytest.approx(2.5 * hours, rel=0.06)
 
 
 def test_a_plan_measures_once_says_which_figures_are_measured_and_then_answers_from_memory(

@@ -124,6 +124,7 @@ EARLIER: Final = "before it was resumed"
 
 # Files of a result folder.
 LOOKS: Final = "looks"
+HOURS: Final = "hours"
 """How often the finals were judged as they stood, each time with others than before."""
 
 STUDY_FILE: Final = "study.yaml"

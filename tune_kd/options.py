@@ -51,6 +51,7 @@ class Options:
     nodes: int | None = None
     gpus_per_node: int | None = None
     cpus_per_node: int | None = None
+    price_per_gpu_hour: float | None = None
 
     @property
     def server(self) -> str:
@@ -91,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
                         help="a Ray cluster's address (default: RAY_ADDRESS, else Ray on this machine)")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="another seed than the study's")
     parser.add_argument("--plan", action="store_true", help="print what would be run and how long; run nothing")
+    parser.add_argument("--price-per-gpu-hour", type=_price, metavar="P",
+                        help="with --plan: what an hour of a GPU costs, in your money")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the search in --out or runs/NAME")
     parser.add_argument("--quiet", action="store_true", help="print the verdict only")
     parser.add_argument("-v", "--verbose", action="store_true",
@@ -133,6 +136,8 @@ def _check(given: Options) -> None:
         raise InputError("--new FILE --data FOLDER: give both, where to write a study and where the images are.")
     if given.submit and given.address:
         raise InputError("--submit and --address: a submitted search joins the cluster it runs on. Keep --submit only.")
+    if given.price_per_gpu_hour is not None and not given.plan:
+        raise InputError("--price-per-gpu-hour is for --plan: it says what a search would cost. Give --plan too.")
     if given.nodes and not given.plan:
         raise InputError("--nodes is for --plan: it says on how many machines. A search uses those its cluster has.")
     for flag in ("gpus-per-node", "cpus-per-node"):
@@ -146,6 +151,16 @@ def _count(text: str) -> int:
 
 def _positive(text: str) -> int:
     return _whole(text, least=1)
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a price such as 2.50")
+    return price
 
 
 def _whole(text: str, least: int) -> int:

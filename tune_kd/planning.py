@@ -80,7 +80,7 @@ class Estimate:
         return self.played.busy / (self.slots * self.seconds)
 
 
-def show(study: Study, where: Machines, console: Console) -> int:
+def show(study: Study, where: Machines, console: Console, price: float | None = None) -> int:
     """Prints the plan; the images are loaded, so a source that is too small shows here already."""
     todo = plan.make(study)
     prepared = prepare(todo, lambda text: None)
@@ -117,7 +117,7 @@ def show(study: Study, where: Machines, console: Console) -> int:
             f"{escape(models)}, which takes up to {MEASURING_SECONDS + 3:.0f} seconds …"
         )
         speeds.measure(MEASURING_SECONDS)
-    for line in _words(study, where, estimate(todo, prepared, where, speeds)):
+    for line in _words(study, where, estimate(todo, prepared, where, speeds), price):
         console.print(line)
     console.print(f"Images/s that a process trains, {escape(speeds.words())}.")
     return 0
@@ -139,10 +139,12 @@ def _trials(todo: Plan) -> str:
     return f"{todo.study.budget.trials} trials each{without}: {todo.trials} trials"
 
 
-def _words(study: Study, where: Machines, found: Estimate) -> list[str]:
+def _words(study: Study, where: Machines, found: Estimate, price: float | None) -> list[str]:
     what = f"{found.gpu:g} of a GPU and " if found.gpu else ""
     hours = found.seconds / 3600 * where.nodes * (where.gpus if found.gpu else where.cpus)
     unit = "GPU-hours" if found.gpu else "CPU-hours"
+    if found.gpu and price is not None:
+        unit += f" ({_number(hours * price)} at {price:g} an hour of a GPU)"
     measured_on_gpu = torch.cuda.is_available() and study.resources.gpu != 0
     here = "one process on the GPU here" if measured_on_gpu else "one CPU process here"
     rate = f"{'share of a GPU' if found.gpu else 'slot'} trains as fast as {here}"

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 
 import tune_kd
 from tune_kd import names, summary
+from tune_kd.execution.resources import Shares
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
@@ -51,6 +52,7 @@ def write(
     ledger: Ledger,
     prepared: Prepared,
     storage: Storage,
+    shares: Shares,
     teacher: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -65,9 +67,20 @@ def write(
     trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
     tables.write(trials, folder / names.TRIALS_FILE)
     tables.write(finals, folder / names.FINALS_FILE)
-    known = {"study": plan.study.study, "teacher": dict(teacher), "facts": {**facts, names.LOOKS: ledger.look()}}
+    computed = {names.HOURS: _hours([trials, finals], shares), names.LOOKS: ledger.look()}
+    known = {"study": plan.study.study, "teacher": dict(teacher), "facts": {**facts, **computed}}
     replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
     return summary.write(folder)
+
+
+def _hours(trained: Sequence[pd.DataFrame], shares: Shares) -> dict[str, float]:
+    """What all trainings of students took of processors and of GPUs, whichever share of one each had."""
+    cpu = gpu = 0.0
+    for table in trained:
+        for student, seconds in table.groupby(f"config.{names.STUDENT_MODEL}")["seconds"].sum().items():
+            taken = shares.hours(str(student), float(seconds))
+            cpu, gpu = cpu + taken[0], gpu + taken[1]
+    return {"cpu": cpu, "gpu": gpu}
 
 
 def run_facts(

@@ -92,7 +92,7 @@ def _search(given: Options, console: "Console") -> int:
     if given.plan:
         from tune_kd.planning import machines, show
 
-        return show(asked.study, machines(given), console)
+        return show(asked.study, machines(given), console, given.price_per_gpu_hour)
     # So that `mlflow.db` and all that is given relative lies where the next job finds it.
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)

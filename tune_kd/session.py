@@ -300,7 +300,7 @@ class Session:
             computed = results.decided(ready.plan, storage, folder)
             facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
-            verdict = results.write(folder, ready.plan, ledger, prepared, storage, taught.facts, facts)
+            verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
             note = self._champion(ledger, ready, tracker)
             return verdict, (note,) if note else ()
 

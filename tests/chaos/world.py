@@ -32,6 +32,8 @@ first: [{kd.alpha: 0.9, train.lr: 0.01}]
 budget: {trials: 6, epochs: 6, first_rung: 1, complete: 2, repeats: 2}
 # A whole node, so that one node is one trial at a time.
 resources: {cpu: 2}
+# Which is faster here is measured, so a busy machine may choose differently from one search to the next.
+precision: fp32
 """
 QUICK = ("budget.trials=3", "budget.epochs=4", "budget.complete=1")
 SEARCH_SECONDS = PATIENCE

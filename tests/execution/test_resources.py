@@ -52,6 +52,12 @@ def test_slots(nodes: list[Node], share: Share, fits: int) -> None:
     assert sum(filled(nodes, [share] * 99).values()) == fits
 
 
+def test_the_hours_of_a_share() -> None:
+    shares = Shares(0.5, {"one": {"H200": 0.1, "T4": 0.3}, "other": {"": 0.0}})
+    assert shares.hours("one", 7200) == pytest.approx((1.0, 0.4))
+    assert shares.hours("other", 1800) == pytest.approx((0.25, 0.0))
+
+
 def test_nothing_is_handed_out_for_a_machine_that_has_gone() -> None:
     assert not room(TWO[:1], {QUARTER: 12}, QUARTER)
 

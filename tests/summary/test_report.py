@@ -107,7 +107,17 @@ def test_the_time_that_was_paid_for_is_added_up(report, tmp_path):
     folder = synthetic.write_folder(tmp_path)
     spent = sum(pd.read_parquet(folder / name)["seconds"].sum() for name in (names.TRIALS_FILE, names.FINALS_FILE))
     minutes, seconds = divmod(round(spent), 60)
-    assert f"All trainings together took {minutes} min {seconds:02d} s of computing" in report
+    assert f"All trainings of students together took {minutes} min {seconds:02d} s" in report
+
+
+def test_hours_of_processors_and_gpus_are_told_where_they_are_known(tmp_path):
+    folder = synthetic.write_folder(tmp_path)
+    edited = json.loads((folder / names.VERDICT_FILE).read_text())
+    edited["facts"][names.HOURS] = {"cpu": 0.5, "gpu": 0.125}
+    (folder / names.VERDICT_FILE).write_text(json.dumps(edited))
+    write(folder)
+    report = (folder / names.REPORT_FILE).read_text()
+    assert "0.5 CPU-hours, 0.125 GPU-hours; the teacher is apart." in report
 
 
 def test_the_runs_in_mlflow_are_a_command_and_an_address(tmp_path):

@@ -115,6 +115,11 @@ class Shares:
         kinds = by_kind if len(set(by_kind.values())) > 1 else {"": next(iter(by_kind.values()))}
         return [Share(self.cpu, gpu, kind).times(factor) for kind, gpu in kinds.items()]
 
+    def hours(self, student: str, seconds: float) -> tuple[float, float]:
+        """Of processors and of GPUs that so many seconds of it took; where kinds of GPU differ, the mean of them."""
+        fractions = self.gpu[student].values()
+        return seconds / 3600 * self.cpu, seconds / 3600 * sum(fractions) / len(fractions)
+
     @property
     def all(self) -> list[Share]:
         return [share for student in self.gpu for share in self.options(student)]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from tune_kd import names
 from tune_kd.names import STUDY_FILE
 from tune_kd.space.yaml12 import write
 from tune_kd.summary import cells, front, published, tables, words
@@ -181,17 +182,19 @@ def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame
     phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
     charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
     drawn = grid("two", [chart for chart in charts if chart])
-    told = " ".join(filter(None, (_saved(verdict, trials), _computed(trials, finals))))
+    computed = _computed(trials, finals, verdict["facts"].get(names.HOURS, {}))
+    told = " ".join(filter(None, (_saved(verdict, trials), computed)))
     return section("time", SECTIONS["time"], told, drawn, tables.effort_table(verdict, trials))
 
 
-def _computed(trials: pd.DataFrame, finals: pd.DataFrame) -> str:
-    """What was paid for: the time that trainings took, added up. Each had one processor, or its share of a GPU."""
+def _computed(trials: pd.DataFrame, finals: pd.DataFrame, hours: Mapping[str, float]) -> str:
+    """What was paid for: the time that trainings took, added up, and what each had of processors and GPUs."""
     spent = [float(table["seconds"].sum()) for table in (trials, finals) if "seconds" in table]
     if not spent:
         return ""
     taken = f"{sum(spent) / 3600:.2f} hours" if sum(spent) >= 3600 else plots_time.duration(sum(spent))
-    return f"All trainings together took {taken} of computing, each on one processor or its share of a GPU."
+    of = "".join(f", {value:.3g} {kind.upper()}-hours" for kind, value in hours.items() if value)
+    return f"All trainings of students together took {taken}{of}; the teacher is apart."
 
 
 def _saved(verdict: Mapping[str, Any], trials: pd.DataFrame) -> str:
