@@ -107,6 +107,7 @@ def run_facts(
             "test": len(prepared.splits.test),
         }
         | {f"student/{source}": len(index) for source, index in prepared.splits.student.items()},
+        "test_images_per_class": per_class(prepared),
         "batch_size": plan.study.train.batch_size,
         "precision": {"wanted": plan.study.precision, "decided": dict(computed)},
         "notes": list(prepared.notes),
@@ -115,6 +116,12 @@ def run_facts(
         "seconds": ended - started + phases.get(names.EARLIER, 0.0),
         "phases": dict(phases),
     }
+
+
+def per_class(prepared: Prepared) -> list[int]:
+    splits = prepared.splits
+    counts: list[int] = np.bincount(splits.labels[splits.test], minlength=len(splits.classes)).tolist()
+    return counts
 
 
 def git_commit() -> str:

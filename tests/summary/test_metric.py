@@ -60,3 +60,17 @@ def test_the_report_names_it(tmp_path):
     assert "Test macro F1 in %" in page
     assert "(teacher: 80.0)" in page
     assert "test accuracy, %" not in page
+
+
+@pytest.mark.parametrize(
+    ("counts", "size", "said"),
+    [
+        ([30, 31], 100, ""),
+        ([20, 200], 100, "20 to 200 test images each. A limited data.size is balanced"),
+        ([20, 200], "all", "Students learn from them as they come as well."),
+    ],
+)
+def test_classes_that_are_rarer_are_told(counts, size, said):
+    study = {"data": {"size": size}}
+    text = judge(study, pd.DataFrame(), finals(), {}, {"test_images_per_class": counts})["method"]["text"]
+    assert said in text if said else "as they come" not in text

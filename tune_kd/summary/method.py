@@ -26,6 +26,8 @@ FIXED = (
     "Where images are augmented, all finals are shown the same views of an image, one an epoch, each final in an order "
     "of its own: what other views would change is in neither."
 )
+RARER = 1.25
+"""Classes that differ less in number are called alike."""
 SPENT = "Each look at the results spends four fifths of the 5 % that are left (Lan and DeMets): the first 4 %"
 
 
@@ -35,9 +37,27 @@ def text(
     looks: int,
     judged: Sequence[Mapping[str, Any]] = (),
     metric: str = ACCURACY,
+    tests: Sequence[int] = (),
 ) -> str:
-    parts = [PAIRS, WORDS, _by(metric), _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
+    """`tests` has how many test images there are of each class."""
+    about_data = [_by(metric), _classes(study, tests)]
+    parts = [PAIRS, WORDS, *about_data, _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
     return " ".join(filter(None, parts))
+
+
+def _classes(study: Mapping[str, Any], tests: Sequence[int]) -> str:
+    """Where some classes are rarer: who was trained on which mix, and tested on which."""
+    if not tests or max(tests) < RARER * min(tests):
+        return ""
+    data = study.get("data")
+    sizes = cells.levels(study).get("data.size") or [data.get("size", "all") if isinstance(data, Mapping) else "all"]
+    said = f"Classes are tested as they come, with {min(tests):,} to {max(tests):,} test images each."
+    if all(size == "all" for size in sizes):
+        return f"{said} Students learn from them as they come as well."
+    return (
+        f"{said} A limited data.size is balanced over classes as far as the images go, so its students learn from "
+        "another mix than they are tested on; with `all` they learn from classes as they come."
+    )
 
 
 def _unseen(judged: Sequence[Mapping[str, Any]]) -> str:
