@@ -23,13 +23,14 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, by_teacher, lessons
+from tune_kd.space.study import Study, by_teacher, lessons, resolve
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
 from tune_kd.tracking import TAG_NOTE
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.export import FromPixels, export
 from tune_kd.training.images import resized
+from tune_kd.training.method import as_trained
 from tune_kd.tuning import tables
 from tune_kd.tuning.entry import RESULT, Entry, best_weights, kept_value
 from tune_kd.tuning.ledger import Ledger
@@ -165,7 +166,11 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     """The winner as `model/`."""
     name = str(best.entry.config[names.STUDENT_MODEL])
     mean, std = prepared.normalisation(name)
-    model = build(name, classes=len(prepared.splits.classes), in_shape=prepared.shape)
+    classes = len(prepared.splits.classes)
+    model = plain = build(name, classes=classes, in_shape=prepared.shape)
+    if best.entry.arm.name == names.DISTILLED:
+        study = resolve(plan.study, best.entry.config)
+        model = as_trained(study, plain, (prepared.shape, prepared.teacher_shape), classes)
     model.load_state_dict(checkpoint.load(best.weights))
     facts = {
         "study": plan.study.study,
@@ -182,7 +187,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "mean": mean,
         "std": std,
         "torch": torch.__version__,
-    }
+    } | ({"rebuilt_by": best.entry.config["kd.method"]} if model is not plain else {})
     return export(folder, model, mean, std, facts)
 
 

@@ -12,8 +12,9 @@ from tests.distill import twins
 from tune_kd import names
 from tune_kd.data.views import Views
 from tune_kd.distill import taps
-from tune_kd.distill.distiller import temperature
+from tune_kd.distill.distiller import own_settings, rebuilt, temperature
 from tune_kd.distill.method import Given, Method, Seen, class_of, make
+from tune_kd.distill.reuse import Reused
 from tune_kd.errors import InputError
 from tune_kd.models import build
 from tune_kd.space import methods
@@ -23,7 +24,7 @@ from tune_kd.space.study import Study
 from tune_kd.teacher.making import Guide, Teacher
 from tune_kd.training.export import FromPixels, program
 from tune_kd.training.images import Images
-from tune_kd.training.method import Trainee, method_for
+from tune_kd.training.method import Trainee, as_trained, method_for
 from tune_kd.training.optim import make_optimizer
 from tune_kd.training.step import Batch, Step, joined
 from tune_kd.training.train import Job, predict, train
@@ -43,7 +44,11 @@ def networks() -> tuple[nn.Module, nn.Module]:
 def given(networks: tuple[nn.Module, nn.Module], name: str, **chosen: Any) -> tuple[Method, Distillation]:
     settings = load("study: s\n", [f"kd.method={name}", *(f"kd.{key}={value}" for key, value in chosen.items())]).kd
     looks = [taps.network(each, SHAPE, torch.device("cpu")) for each in networks] if class_of(name).features else []
-    own = {key: getattr(settings, key) for key in methods.METHODS[name].settings if key != f"{name}_weight"}
+    own = own_settings(settings, name)
+    if class_of(name).rebuilds:
+        built = rebuilt(settings, looks[0], looks[1], 3)
+        assert built is not None
+        looks[0] = taps.network(built, SHAPE, torch.device("cpu"))
     made = make(name, Given(temperature(settings), 4, CLASSES, IMAGES, 3, settings.layers, *looks), own)
     return made, settings
 
@@ -51,6 +56,8 @@ def given(networks: tuple[nn.Module, nn.Module], name: str, **chosen: Any) -> tu
 def seen(networks: tuple[nn.Module, nn.Module], method: Method, number: int, scale: float = 1.0) -> list[Seen]:
     generator = torch.Generator().manual_seed(number)
     found = []
+    looked_at = method.given.student
+    networks = (looked_at.module if looked_at is not None else networks[0], networks[1])
     for network, paths in zip(networks, (method.taps.student, method.taps.teacher), strict=True):
         logits = torch.randn(number, CLASSES, generator=generator) * 3 * scale
         _, maps = taps.run(network.eval(), torch.randn(number, *SHAPE, generator=generator), paths)
@@ -158,8 +165,10 @@ def test_a_training_goes_on_as_if_never_interrupted_and_leaves_the_student_alone
     for part in ("model", "method"):
         assert states[0].get(part, {}).keys() == states[1].get(part, {}).keys()
         assert all(torch.equal(value, states[1][part][key]) for key, value in states[0].get(part, {}).items())
-    # Nothing of the method is in what is kept, exported or counted.
+    # Nothing of the method is in what is kept, exported or counted, unless it is there to stay.
     plain = build("digits_student", classes=CLASSES, in_shape=SHAPE)
+    plain = as_trained(settings, plain, (SHAPE, SHAPE), CLASSES)
+    assert isinstance(plain, Reused) == class_of(name).rebuilds
     assert model.state_dict().keys() == plain.state_dict().keys() == states[0]["best"].keys()
     torch.export.save(program(FromPixels(model.eval(), data.mean, data.std).eval(), SHAPE), tmp_path / "model.pt2")
     loaded = torch.export.load(tmp_path / "model.pt2").module()
@@ -187,7 +196,7 @@ def test_a_step_moves_the_student_and_the_methods_parts_and_nothing_of_the_teach
     settings = study(name)
     torch.manual_seed(0)
     model = build("digits_student", classes=CLASSES, in_shape=SHAPE)
-    distiller, online = method_for(
+    model, distiller, online = method_for(
         Trainee(model, SHAPE, CLASSES, IMAGES, 5, 4), settings.kd, guide(teacher, data, settings)
     )
     optimizer = make_optimizer(joined(model, distiller), settings.train)
@@ -199,7 +208,7 @@ def test_a_step_moves_the_student_and_the_methods_parts_and_nothing_of_the_teach
     step(Batch(inputs, data.labels[:24], logits, 1, torch.arange(24), pictures))
     assert logits.grad is None
     for own, (path, now) in zip(before, joined(model, distiller).named_parameters(), strict=True):
-        assert not torch.equal(own, now), path
+        assert torch.equal(own, now) != now.requires_grad, path
     if online is not None:
         assert all(each.grad is None for each in online.module.parameters())
         assert not online.module.training
@@ -210,7 +219,7 @@ def test_an_image_mixed_of_two_is_learned_from_or_refused(
     data: Images, teacher: Teacher, tmp_path: Path, name: str
 ) -> None:
     known, kind = methods.METHODS[name], class_of(name)
-    assert (known.soft, known.features, known.one_label) == (kind.soft, kind.features, kind.one_label)
+    assert all(getattr(known, each) == getattr(kind, each) for each in methods.KINDS)
     if known.one_label:
         with pytest.raises(InputError, match=rf"kd.method {name} asks for the one label of an image. Leave mixup"):
             study(name, "augment.kind=flip+mixup")

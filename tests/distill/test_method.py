@@ -54,8 +54,7 @@ def test_a_line_says_what_its_class_takes(name: str) -> None:
     known, made = methods.METHODS[name], class_of(name)
     arguments = set(inspect.signature(made).parameters) - {"given"}
     assert arguments == {key for key in known.settings if key != f"{name}_weight"}
-    told = made.soft, made.features, made.own_temperature
-    assert told == (known.soft, known.features, known.own_temperature)
+    assert all(getattr(known, each) == getattr(made, each) for each in methods.KINDS)
 
 
 def test_a_method_of_the_users_is_searched_trained_and_kept(mine: None, tmp_path: Path) -> None:

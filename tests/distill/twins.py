@@ -209,6 +209,11 @@ def adversarial(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor
     return -mean([judge(each, flat).log() for each in p])
 
 
+def simkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    ((_, theirs),) = method.pairs
+    return mean([(a - b).square().mean() for a, b in zip(s.maps["projector"], t.maps[theirs], strict=True)])
+
+
 def normed(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     apart = maps - maps.mean((0, 2, 3), keepdim=True)
     scaled = apart / (apart.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
@@ -254,4 +259,5 @@ TWINS: dict[str, Twin] = {
     "kd": kd, "dkd": dkd, "dist": dist, "rld": rld, "normkd": normkd, "ttm": ttm, "wttm": wttm,
     "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd, "ctkd": ctkd,
     "mlkd": mlkd, "adversarial": adversarial, "reviewkd": reviewkd,
+    "simkd": simkd,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from tune_kd.data.views import Views
 from tune_kd.models import build, ours
 from tune_kd.space.schema import Augment
 from tune_kd.training.images import scale_and_offset
-from tune_kd.training.method import Taught, method_for
+from tune_kd.training.method import Trainee, method_for
 from tune_kd.training.step import Batch, Step, joined
 
 BATCH = 16
@@ -47,8 +47,8 @@ def step_on_gpu(student: nn.Module, shape: tuple[int, int, int], method: str | N
     settings = study(f"kd.method={method}") if method else study()
     distiller, online = None, None
     if method:
-        taught = Taught(student, shape, CLASSES, TRAIN, 5, 4)
-        distiller, online = method_for(taught, settings.kd, guide(settings, images()))
+        trainee = Trainee(student, shape, CLASSES, TRAIN, 5, 4)
+        student, distiller, online = method_for(trainee, settings.kd, guide(settings, images()))
     with FakeTensorMode(allow_non_fake_inputs=False):
         for module in (student, distiller, online.module if online else None):
             if module is not None:

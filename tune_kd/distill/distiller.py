@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tune_kd.distill import ensemble
 from tune_kd.distill.logits import standardize
-from tune_kd.distill.method import Given, Method, Seen, class_of, make
+from tune_kd.distill.method import Given, Method, Network, Seen, class_of, make
 from tune_kd.distill.schedules import Schedule
 from tune_kd.space import methods
 from tune_kd.space.schema import Distillation
@@ -49,9 +49,7 @@ class Distiller(nn.Module):
     def of(cls, settings: Distillation, given: Given, accuracies: Sequence[float] = ()) -> "Distiller":
         members = {}
         for name in methods.parts(settings.method):
-            own = {key: getattr(settings, key) for key in methods.METHODS[name].settings}
-            own.pop(methods.weight_key(name).removeprefix("kd."), None)
-            members[name] = make(name, given, own)
+            members[name] = make(name, given, own_settings(settings, name))
         return cls(settings, members, given.epochs, accuracies)
 
     def each(self) -> dict[str, Method]:
@@ -87,6 +85,23 @@ class Distiller(nn.Module):
                 told[name if len(found) == 1 else f"{name}_{part}"] = value if weight == 1 else weight * value
         self.parts = tuple(told) if len(told) > 1 else ()
         return told
+
+
+def own_settings(settings: Distillation, name: str) -> dict[str, Any]:
+    """What a study sets of one method, without its weight."""
+    own = {key: getattr(settings, key) for key in methods.METHODS[name].settings}
+    own.pop(methods.weight_key(name).removeprefix("kd."), None)
+    return own
+
+
+def rebuilt(settings: Distillation, student: Network, teacher: Network, seed: int) -> nn.Module | None:
+    """What a method makes of the student's network, with weights of its own by the training's seed; mostly nothing."""
+    for name in methods.parts(settings.method):
+        if class_of(name).rebuilds:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return class_of(name).rebuilt(student, teacher, settings.layers, **own_settings(settings, name))
+    return None
 
 
 def _standardized(seen: Seen) -> Seen:

@@ -76,6 +76,9 @@ class Method(nn.Module):
     """Whether it asks which class an image is of, or which image it is. One that is mixed of two has two of each:
     `labels` are then shares of the classes, (images, classes)."""
 
+    rebuilds: ClassVar[bool] = False
+    """Whether what is trained, counted and exported is another network, which `rebuilt` makes of the student's."""
+
     def __init__(self, given: Given) -> None:
         super().__init__()
         self.given = given
@@ -83,6 +86,12 @@ class Method(nn.Module):
         self.steady = 0
         """The epoch from which on `term` does the same in each: one that looks at `epoch` says until when. Before it,
         a step is not recorded on a GPU, as the number of the epoch would be part of the recording."""
+
+    @classmethod
+    def rebuilt(cls, student: Network, teacher: Network, layers: str, *args: Any, **kwargs: Any) -> nn.Module:
+        """Of one that `rebuilds`, with its settings by name: the network in the student's place, which holds copies of
+        what it needs of both."""
+        raise NotImplementedError
 
     def term(self, student: Seen, teacher: Seen, labels: Tensor, epoch: int) -> dict[str, Tensor]:
         """The parts of what it adds to the loss, by name; their sum counts. No gradient goes to the teacher."""

@@ -28,6 +28,7 @@ from tune_kd.space.schema import Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher.ensemble import Guides
 from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.online import Online
 from tune_kd.training.images import Images
 from tune_kd.training.train import EVALUATION_BATCH, Job, train
 
@@ -96,6 +97,20 @@ def memory_of(name: str) -> float:
     return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
+@dataclass(frozen=True)
+class Table:
+    """Logits as from the cache, and the teacher's network for methods that look at its maps."""
+
+    logits: Tensor
+    guide: Guide
+
+    def __call__(self, index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:
+        return self.logits[index.cpu()].to(pictures.device).float()
+
+    def online(self) -> Online:
+        return self.guide.online()
+
+
 class Bench:
     """A student, images of noise, and logits of noise."""
 
@@ -143,11 +158,9 @@ class Bench:
             if done[-1] - done[0] >= seconds:
                 raise Enough
 
-        def look_up(index: Tensor, view: Tensor, pictures: Tensor) -> Tensor:
-            return self._logits[index.cpu()].to(self._device).float()
-
+        table = Table(self._logits, self._guide(lessons(self._study)[-1].teacher.model))
         with contextlib.suppress(Enough):
-            self._train(FOR_EVER, 1, look_up, report)
+            self._train(FOR_EVER, 1, table, report)
         return (len(done) - 1) * self._epoch / (done[-1] - done[0])
 
     @property

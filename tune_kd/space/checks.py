@@ -146,6 +146,12 @@ def _check_objectives(study: Study) -> Iterator[Problem]:
         yield Problem("objectives", f"not allowed. Allowed: {schema.ALLOWED_OBJECTIVES}.", named)
     elif len(named) == 2:
         models, cost = front_models(study), named[1]
+        for name in dict.fromkeys(part for method in methods_of(study) for part in methods.parts(method)):
+            if methods.METHODS[name].rebuilds:
+                text = (
+                    f"adds to what a student costs, so models of a front cannot be told by their {cost}. Leave one out."
+                )
+                yield Problem("kd.method", text, name)
         if len(models) < 2:
             advice = (
                 f"{cost} is a fact of the student's model, so at least two models must be searched. Write "

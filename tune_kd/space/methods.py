@@ -21,6 +21,8 @@ JOIN: Final = "+"
 PLACES: Final = ("auto", "first", "middle", "last", "all")
 """Which of the pairs of layers that were found a method compares; `auto` are those its authors compare."""
 
+KINDS: Final = ("soft", "features", "own_temperature", "one_label", "rebuilds")
+"""What a method's class says of itself."""
 TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperature_end")
 
 
@@ -28,7 +30,7 @@ TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperatu
 class Known:
     """A method as a study sees it. A soft one compares logits, so it has a use for standardization and, unless it has
     temperatures of its own, for T; one of features compares maps, and the teacher's network runs for it. One of a label
-    asks which class an image is of, or which image it is."""
+    asks which class an image is of, or which image it is. One that rebuilds makes another network of the student's."""
 
     place: str | type[Any]
     settings: Mapping[str, FieldInfo]
@@ -37,6 +39,7 @@ class Known:
     features: bool = False
     own_temperature: bool = False
     one_label: bool = False
+    rebuilds: bool = False
 
 
 def _known(
@@ -45,11 +48,13 @@ def _known(
     features: bool = False,
     own_temperature: bool = False,
     one_label: bool = False,
+    rebuilds: bool = False,
     **settings: Any,
 ) -> Known:
     """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
     fields = {name: _field(*told) for name, told in settings.items()}
-    return Known(f"tune_kd.distill.{place}", fields, source, not features, features, own_temperature, one_label)
+    kinds = not features, features, own_temperature, one_label, rebuilds
+    return Known(f"tune_kd.distill.{place}", fields, source, *kinds)
 
 
 def _field(default: Any, means: str, kind: Any = Weight) -> FieldInfo:
@@ -125,6 +130,14 @@ METHODS: Final[dict[str, Known]] = {
         rkd_distance=(25.0, "the weight of distances"),
         rkd_angle=(50.0, "the weight of angles"),
     ),
+    "simkd": _known(
+        "Chen 2022",
+        "reuse:SimKD",
+        features=True,
+        rebuilds=True,
+        simkd_weight=(1.0, "the weight of its term"),
+        simkd_factor=(2, "the teacher's channels are this many times those in the middle of the projector", Count),
+    ),
     "reviewkd": _known("Chen 2021", "review:ReviewKD", features=True, reviewkd_weight=(1.0, "the weight of its term")),
     "crd": _known(
         "Tian 2020",
@@ -179,7 +192,7 @@ def register(name: str, place: type[Any]) -> None:
     own = {weight_key(name), *(f"kd.{key}" for key in settings if f"kd.{key}" != weight_key(name))}
     if taken := sorted(own & FIELDS.keys()):
         raise InputError(f"{at}: another method has {', '.join(taken)}. Rename the argument; {name}_… is free.")
-    kinds = (bool(getattr(place, kind, False)) for kind in ("soft", "features", "own_temperature", "one_label"))
+    kinds = (bool(getattr(place, kind, False)) for kind in KINDS)
     _enter(name, Known(place, settings, place.__name__, *kinds))
 
 

@@ -78,6 +78,9 @@ def read(folder: Path) -> nn.Module:
     if not (folder / FACTS).is_file():
         raise InputError(f"{folder}: no search has put its winner there. Go on with the search, or look at its notes.")
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    # What a method has made of the network by that name is here only as a program.
+    if "rebuilt_by" in facts:
+        return Exported(folder / PROGRAM).eval()
     try:
         model = build(facts["architecture"], classes=len(facts["classes"]), in_shape=tuple(facts["in_shape"]))
     except InputError:  # it was made from an object, or a module, that is not here

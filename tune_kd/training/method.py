@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from tune_kd.distill import taps
-from tune_kd.distill.distiller import Distiller, features, temperature
+from tune_kd.distill.distiller import Distiller, features, own_settings, rebuilt, temperature
 from tune_kd.distill.method import Given, Network, make
 from tune_kd.errors import TuneKDError
 from tune_kd.models import build
-from tune_kd.models.layout import ImageShape
+from tune_kd.models.layout import ImageShape, lay_out
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study, lessons, methods_of
@@ -60,15 +60,18 @@ def layers(
         named = tuple(zip((student, lessons(study)[-1].teacher.model), shapes, strict=True))
         looks = [taps.network(build(name, classes=classes, in_shape=shape), shape, CPU) for name, shape in named]
     for name in methods:
-        given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, *looks)
-        own = {key: field.default for key, field in METHODS[name].settings.items() if key != f"{name}_weight"}
-        compared = getattr(make(name, given, own), "pairs", ())
+        kd = study.kd.model_copy(update={"method": name, "layers": wanted})
+        built = rebuilt(kd, looks[0], looks[1], 0)
+        student_look = looks[0] if built is None else taps.network(built, shapes[0], CPU)
+        given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, student_look, looks[1])
+        compared = getattr(make(name, given, own_settings(kd, name)), "pairs", ())
         shown = ", ".join(f"{ours}:{theirs}" for ours, theirs in compared)
         yield f"{name} compares {shown} (student:teacher; kd.layers chooses others), and the teacher runs beside it."
 
 
-def method_for(student: Trainee, settings: Distillation, teacher: object) -> tuple[Distiller, Online | None]:
-    device = next(student.model.parameters()).device
+def method_for(student: Trainee, settings: Distillation, teacher: object) -> tuple[nn.Module, Distiller, Online | None]:
+    """The network to train, which is the student's unless the method makes another one of it, and the method."""
+    model, device = student.model, next(student.model.parameters()).device
     online, looks = None, list[Network]()
     if features(settings):
         if not isinstance(teacher, Present):
@@ -76,8 +79,21 @@ def method_for(student: Trainee, settings: Distillation, teacher: object) -> tup
         online = teacher.online()
         both = (student.model, student.shape), (online.module, online.shape)
         looks = [taps.network(module, shape, device) for module, shape in both]
+        built = rebuilt(settings, looks[0], looks[1], student.seed)
+        if built is not None:
+            model = lay_out(built.to(device), student.shape)
+            looks[0] = taps.network(model, student.shape, device)
     epochs = student.epochs
     counted = epochs, student.classes, student.images, student.seed
     given = Given(temperature(settings, epochs), *counted, settings.layers, *looks)
     accuracies = teacher.accuracies if isinstance(teacher, Several) else ()
-    return Distiller.of(settings, given, accuracies).to(device), online
+    return model, Distiller.of(settings, given, accuracies).to(device), online
+
+
+def as_trained(study: Study, model: nn.Module, shapes: tuple[ImageShape, ImageShape], classes: int) -> nn.Module:
+    """The network whose weights a distilled training leaves: its student's, or what its method makes of that."""
+    if not (study.kd.teaches and any(METHODS[name].rebuilds for name in parts(study.kd.method))):
+        return model
+    teacher = build(lessons(study)[-1].teacher.model, classes=classes, in_shape=shapes[1])
+    looks = [taps.network(each, shape, CPU) for each, shape in zip((model, teacher), shapes, strict=True)]
+    return rebuilt(study.kd, looks[0], looks[1], 0) or model

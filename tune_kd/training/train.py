@@ -87,7 +87,7 @@ def train(
         of = Trainee(
             model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
         )
-        distiller, online = method_for(of, settings.kd, teacher)
+        model, distiller, online = method_for(of, settings.kd, teacher)
     optimizer = make_optimizer(joined(model, distiller), settings.train, job.tuning)
     state = _resume(saved, model, distiller, optimizer)
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
