@@ -156,21 +156,23 @@ def rkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], metho
 
 def crd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
     ((ours, theirs),) = method.pairs
-    seen = torch.zeros(len(own["seen"]))
-    seen[s.index] = 1
-    others = torch.multinomial(seen, method.negatives, replacement=True)
+    assert s.index is not None
+    index, number = s.index.tolist(), len(labels)
+    drawn = (torch.rand(method.negatives) * number).long().tolist()
     total = torch.zeros((), dtype=torch.float64)
     for side, maps in enumerate((s.maps[ours], t.maps[theirs])):
         bank, weight, bias = own["banks"][1 - side], own[f"embed.{side}.weight"], own[f"embed.{side}.bias"]
-        points = [weight @ image.mean((1, 2)) + bias for image in maps]
-        points = [point / (point**2).sum().sqrt() for point in points]
-        likely = [[(point @ bank[k] / kd.crd_temperature).exp() for k in [own_number, *others.tolist()]]
-                  for point, own_number in zip(points, s.index.tolist(), strict=True)]  # type: ignore[union-attr]  # fmt: skip
-        scale = torch.stack([torch.stack(row) for row in likely]).mean().detach()
-        for true, *false in likely:
+        rows = []
+        for place, (image, label) in enumerate(zip(maps, labels.tolist(), strict=True)):
+            point = weight @ image.mean((1, 2)) + bias
+            point = point / (point**2).sum().sqrt()
+            others = [index[k] for k in drawn if labels[k] != label]
+            rows.append([(point @ bank[k] / kd.crd_temperature).exp() for k in (index[place], *others)])
+        scale = (sum(map(sum, rows)) / sum(map(len, rows))).detach()
+        for true, *false in rows:
             total = total - (true / scale / (true / scale + len(false))).log()
             total = total - sum((len(false) / (each / scale + len(false))).log() for each in false)
-    return total / len(labels)
+    return total / number
 
 
 def mlkd(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from tune_kd.distill.method import Given, Method, Seen
 
+SLOPE = 0.2
+"""Of what is below 0, in the hidden layer."""
 DECAY, DECAY_SQUARES, EPSILON = 0.5, 0.999, 1e-8
 """Of Adam, as is usual for discriminators."""
 
@@ -37,22 +39,28 @@ class Adversarial(Method):
         ours, theirs = (F.softmax(seen.logits / warmth, 1) for seen in (student, teacher))
         for _ in range(self.steps):
             self._learn(ours.detach(), theirs)
-        return {"adversarial": F.softplus(-self.judge(ours, self.weights)).mean()}
+        return {"adversarial": F.softplus(-self.judge(ours)[1]).mean()}
 
-    def judge(self, answers: Tensor, weights: Tensor) -> Tensor:
-        """How surely each is the teacher's, as a logit."""
-        parts = weights.split([shape.numel() for shape in self.shapes])
-        first, bias, second, last = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
-        hidden = F.leaky_relu(F.linear(answers, first, bias), 0.2)
-        return F.linear(hidden, second, last).squeeze(1)
+    def judge(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """What its hidden layer makes of each, and how surely it is the teacher's, as a logit."""
+        first, bias, second, last = self._layers()
+        hidden = F.leaky_relu(F.linear(answers, first, bias), SLOPE)
+        return hidden, F.linear(hidden, second, last).squeeze(1)
 
+    def _layers(self) -> list[Tensor]:
+        parts = self.weights.split([shape.numel() for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    @torch.no_grad()
     def _learn(self, ours: Tensor, theirs: Tensor) -> None:
-        weights = self.weights.clone().requires_grad_()
-        wrong = F.softplus(-self.judge(theirs, weights)).mean() + F.softplus(self.judge(ours, weights)).mean()
-        (slope,) = torch.autograd.grad(wrong, weights)
-        with torch.no_grad():
-            self.count += 1
-            self.moments.lerp_(slope, 1 - DECAY)
-            self.squares.lerp_(slope.square(), 1 - DECAY_SQUARES)
-            mean, square = self.moments / (1 - DECAY**self.count), self.squares / (1 - DECAY_SQUARES**self.count)
-            self.weights -= self.rate * mean / (square.sqrt() + EPSILON)
+        """A step of Adam. The slope of two layers is written out, as another one is being taken through the student."""
+        answers, real = torch.cat([theirs, ours]), torch.arange(2 * len(ours), device=ours.device) < len(ours)
+        hidden, said = self.judge(answers)
+        wrong = (torch.sigmoid(said) - real.float()) / len(ours)
+        below = wrong[:, None] * self._layers()[2] * torch.where(hidden > 0, 1.0, SLOPE)
+        slope = torch.cat([(below.T @ answers).flatten(), below.sum(0), wrong @ hidden, wrong.sum()[None]])
+        self.count += 1
+        self.moments.lerp_(slope, 1 - DECAY)
+        self.squares.lerp_(slope.square(), 1 - DECAY_SQUARES)
+        mean, square = self.moments / (1 - DECAY**self.count), self.squares / (1 - DECAY_SQUARES**self.count)
+        self.weights -= self.rate * mean / (square.sqrt() + EPSILON)
