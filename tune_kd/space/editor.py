@@ -41,7 +41,7 @@ def schema() -> dict[str, Any]:
         "search": _varied(vary, lambda name: _ref(f"domain {name}")),
         "first": {"anyOf": [{"type": "array", "items": _varied(vary, lambda name: _ref(f"value {name}"))}, FROM]},
         "published": {"type": "array", "items": _published()},
-        "teachers": {"type": "array", "items": whole["properties"]["teacher"]},
+        "teachers": {"type": "array", "items": {"$ref": "#/properties/teacher"}},
     }
     for name, shape in shapes.items():
         whole["properties"][name] = {"description": told[name], "anyOf": [shape, {"type": "null"}]}
