@@ -15,25 +15,24 @@ LOG: Final = logging.getLogger(__name__)
 
 
 class Notice:
-    """Sends in threads: neither a slow nor a dead address holds up a search. Without an address it says nothing."""
+    """Sends in a thread, in order: neither a slow nor a dead address holds up a search. Without one it says nothing."""
 
     def __init__(self, address: str | None, search: str, facts: Mapping[str, Any]) -> None:
         self._address, self._search, self._facts = address, search, facts
-        self._threads: list[threading.Thread] = []
+        self._last: threading.Thread | None = None
 
     def tell(self, event: str, **more: Any) -> None:
         """`started`, `finished`, `stopped` or `failed`, with what is known then."""
         if self._address is None:
             return
         body = {"event": event, "search": self._search, "at": time.time(), **self._facts, **more}
-        thread = threading.Thread(target=_post, args=(self._address, body), name="notify", daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        self._last = threading.Thread(target=_post, args=(self._address, body, self._last), name="notify", daemon=True)
+        self._last.start()
 
     def close(self) -> None:
         """Waits for what was sent, as a program that ends takes its threads along."""
-        for thread in self._threads:
-            thread.join(SECONDS + 1)
+        if self._last:
+            self._last.join(2 * SECONDS)
 
 
 @contextmanager
@@ -54,7 +53,9 @@ def told(address: str | None, search: str, **facts: Any) -> Iterator[dict[str, A
         notice.close()
 
 
-def _post(address: str, body: Mapping[str, Any]) -> None:
+def _post(address: str, body: Mapping[str, Any], before: threading.Thread | None) -> None:
+    if before:
+        before.join()
     data = json.dumps(body, ensure_ascii=False, default=str).encode()
     request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
     try:

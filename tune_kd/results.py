@@ -78,6 +78,8 @@ def _hours(trained: Sequence[pd.DataFrame], shares: Shares) -> dict[str, float]:
     """What all trainings of students took of processors and of GPUs, whichever share of one each had."""
     cpu = gpu = 0.0
     for table in trained:
+        if table.empty:
+            continue
         for student, seconds in table.groupby(f"config.{names.STUDENT_MODEL}")["seconds"].sum().items():
             taken = shares.hours(str(student), float(seconds))
             cpu, gpu = cpu + taken[0], gpu + taken[1]
