@@ -1,7 +1,7 @@
 """Plays searches on two machines of this one with pretended GPUs: Ray and Tune are real, the training is a sleep.
 
 A process of its own, because Ray joins one cluster at a time. Writes what happened as JSON:
-`python -m tests.tuning.on_a_cluster FOLDER`.
+`python -m tests.execution.on_a_cluster FOLDER`.
 """
 
 import json

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,6 +117,18 @@ def test_logits_kept_on_the_device_are_those_of_the_file(data: Images, tmp_path:
     assert torch.equal(guide(index.flip(0), view.flip(0), pictures.flip(0)), first.flip(0))
     assert guide.images_run == asked == 100
     assert torch.equal(first, guide.run(pictures).float())
+
+
+@pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.25, True), (0.06, False)])
+def test_logits_are_kept_on_a_gpu_where_they_leave_room_in_the_trainings_own_share(
+    monkeypatch: pytest.MonkeyPatch, share: float, fits: bool
+) -> None:
+    """CIFAR-100's of all crops and flips, 1.5 GiB, on a card of 32 GiB."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 32 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: share)
+    cache = SimpleNamespace(logits=SimpleNamespace(nbytes=50_000 * 162 * 100 * 2))
+    assert teacher._fits(cache, torch.device("cuda")) is fits  # type: ignore[arg-type]
+    assert not teacher._fits(cache, torch.device("cpu"))  # type: ignore[arg-type]
 
 
 class Friends:

@@ -1,6 +1,7 @@
-"""Tells running out of memory from other failures, on a GPU and on the host, whatever it is called there."""
+"""Tells running out of memory, on a GPU or on the host, and a GPU that has failed from other failures of a training."""
 
 import gc
+import re
 import traceback
 from typing import Final
 
@@ -10,6 +11,7 @@ from tune_kd.tuning.conductor import GPU_FULL, HOST_FULL
 
 GPU_WORDS: Final = (
     "CUDA out of memory",
+    "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "MPS backend out of",
@@ -39,9 +41,18 @@ def what_is_full(error: BaseException) -> str:
     return ""
 
 
+def ends_its_process(error: BaseException) -> bool:
+    """After an error of the GPU itself (a broken assertion in a kernel, an illegal address) every call to it fails as
+    well, so whatever else this process trained would fail through no fault of its own."""
+    return isinstance(error, torch.AcceleratorError) and not what_is_full(error)
+
+
 def cause_of_death(text: str) -> str:
-    """What Ray says of a process that went away, where memory was the reason."""
-    return HOST_ADVICE if any(words in text for words in MONITOR_WORDS) else ""
+    """Why a process went away, from what Ray says of it: memory, or the GPU."""
+    if any(words in text for words in MONITOR_WORDS):
+        return HOST_ADVICE
+    said = re.search(r"AcceleratorError: (.+)", text)
+    return f"the GPU said: {said[1].strip()}" if said else ""
 
 
 def let_go(error: BaseException) -> None:

@@ -50,6 +50,8 @@ def _ended(order: Order, material: ray.ObjectRef[Any], report: Report) -> dict[s
         time.sleep(REST_SECONDS)
         return {OUTCOME: NOT_STORED, MESSAGE: str(error)}
     except Exception as error:
+        if memory.ends_its_process(error):
+            raise  # Tune ends this process then, and the leg goes on in another
         if full := memory.what_is_full(error):
             memory.let_go(error)
             words = memory.GPU_ADVICE if full == GPU_FULL else memory.HOST_ADVICE

@@ -37,8 +37,8 @@ CHUNK = 64
 logit must not depend on which trial happened to fill it."""
 FP16 = 65_504.0
 """The largest number that half precision has; a logit beyond it would become infinite."""
-RESIDENT_SHARE = 1 / 16
-"""Of a GPU's memory: what a process may fill with cached logits, as up to that many trials may share a card."""
+RESIDENT_SHARE = 1 / 4
+"""Of what a process may take of a GPU's memory: what it may fill with cached logits."""
 
 
 @dataclass(frozen=True)
@@ -344,4 +344,4 @@ def _fits(cache: LogitCache, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     _, total = torch.cuda.mem_get_info(device)
-    return cache.logits.nbytes <= RESIDENT_SHARE * total
+    return cache.logits.nbytes <= RESIDENT_SHARE * torch.cuda.get_per_process_memory_fraction(device) * total
