@@ -6,6 +6,8 @@ A folder may be of a search that has not ended: its ledger has the finals that t
 """
 
 import argparse
+import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +26,9 @@ from tune_kd.tuning import tables
 from tune_kd.tuning.ledger import Ledger
 
 TOLD: Final = (
-    "budget.epochs", "budget.repeats", "teacher.epochs", "data.size", "data.split.validation", "teacher.checkpoint",
+    "conditions", "budget.trials", "budget.epochs", "budget.repeats", "teacher.model", "teacher.checkpoint",
+    "teacher.epochs", "teacher.train.epoch_images", "train.epoch_images", "data.size", "data.split.validation",
+    "data.split.test",
 )  # fmt: skip
 """Keys by which a run differs from the study that ships; how fast it may be is nobody's business here."""
 
@@ -82,7 +86,7 @@ def read_study(folder: Path) -> Mapping[str, Any]:
 def command(study: Mapping[str, Any]) -> str:
     """What repeats it, as far as it is not the study's own mode."""
     changed = _changes(study)
-    sets = "".join(f" --set {key}={value}" for key, value in changed.items())
+    sets = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())
     return f"python -m tune_kd.search {study['study']} --set mode={study['mode']} --set data.root=DIR{sets}"
 
 
@@ -91,7 +95,7 @@ def _changes(study: Mapping[str, Any]) -> dict[str, Any]:
     whole = load(str(study["study"]), [f"mode={study['mode']}", *_cut(study)]).model_dump(mode="json")
     values = {key: (_at(whole, key), _at(study, key)) for key in TOLD}
     return dict(part.split("=") for part in _cut(study)) | {
-        key: "null" if now is None else now for key, (before, now) in values.items() if before != now
+        key: now if isinstance(now, str) else json.dumps(now) for key, (before, now) in values.items() if before != now
     }
 
 
@@ -109,7 +113,7 @@ def _at(study: Mapping[str, Any], key: str) -> Any:
 
 def _reduced(study: Mapping[str, Any]) -> str:
     """A run that is smaller than its source's is called so."""
-    smaller = {"budget.epochs", "data.size", "teacher.epochs"} & _changes(study).keys()
+    smaller = {"budget.epochs", "data.size", "teacher.epochs", "teacher.model", "conditions"} & _changes(study).keys()
     return " (reduced: it shows that the study runs, not what it finds)" if smaller else ""
 
 

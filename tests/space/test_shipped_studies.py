@@ -47,7 +47,8 @@ def test_both_arms_are_tuned_or_neither(study: Study) -> None:
     assert study.control
     distilled, scratch = searched_keys(study, DISTILLED), searched_keys(study, SCRATCH)
     if study.mode == "search":
-        assert {"kd.alpha", "kd.temperature", "train.lr", "train.weight_decay"} <= set(distilled)
+        assert {"kd.temperature", "train.lr", "train.weight_decay"} <= set(distilled)
+        assert len({"kd.alpha", "kd.weight"} & set(distilled)) == 1
         assert set(scratch) == {key for key in distilled if not key.startswith("kd.")}
         assert study.first
     else:
@@ -134,6 +135,16 @@ def test_replicate_is_the_sources_recipe(name: str) -> None:
     assert study.data.split.validation == (5000 if study.train.schedule == "plateau" else 0)
     assert study.train.keep == study.teacher.train.keep == "last"
     assert fixed["data.size"] == fixed["data.source"] == "all"
+
+
+def test_standardized_logits_are_searched_where_their_paper_found_them_best() -> None:
+    """With .1 of cross-entropy beside 9 of theirs, at T 2: no alpha says that."""
+    searching = [load(name, []) for name in ("cifar100_resnet32x4", "cifar10_tiny_cnn")]
+    for study in searching:
+        best = {"kd.weight": 9.0, "kd.ce_weight": 0.1, "kd.temperature": 2.0, "kd.standardize": True}
+        assert all(study.search[key].contains(value) for key, value in best.items())
+        assert any(best.items() <= dict(point).items() for point in study.first)
+        assert "kd.alpha" not in study.search
 
 
 def test_the_grid_of_cifar100() -> None:

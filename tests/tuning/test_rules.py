@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def stopping(rule: str) -> str:
     return f"budget.early_stopping={rule}"
 
 
-def made(rule: str, **budget: int) -> Rule:
-    return rule_named(rule)(Budget(early_stopping=rule, **budget), Accuracy(load("study: x\n")))
+def made(rule: str, *settings: str, **budget: int) -> Rule:
+    return rule_named(rule)(Budget(early_stopping=rule, **budget), Accuracy(load("study: x\n", settings)))
 
 
 @every_rule
@@ -127,13 +128,25 @@ def test_the_best_of_steady_curves_reaches_the_end(rule: str, seed: int) -> None
     assert arm.epochs[quality.index(max(quality))] == 27
 
 
-def play(arm: Rule, quality: list[float]) -> None:
-    """One trial at a time."""
+@every_rule
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_trials_are_compared_by_the_weights_that_are_kept(rule: str, keep: str) -> None:
+    arm = made(rule, f"train.keep={keep}", trials=9, epochs=36)
+    assert arm.begin > 1
+    # What begins best is worst from the second epoch on.
+    curves = [[2 - number / 10] + [number / 10] * 35 for number in range(9)]
+    play(arm, curves)
+    assert arm.epochs[8 if keep == "last" else 0] == 36
+
+
+def play(arm: Rule, quality: Sequence[float | Sequence[float]]) -> None:
+    """One trial at a time; a number stands for all epochs."""
     while (step := arm.next()) not in ("wait", "done"):
         number, until = (len(arm.epochs), arm.begin) if isinstance(step, str) else (step.number, step.until)
         arm.asked(number)
         for epoch in range(arm.epochs[number] + 1, until + 1):
-            arm.reported(number, epoch, quality[number])
+            curve = quality[number]
+            arm.reported(number, epoch, curve if isinstance(curve, float) else curve[epoch - 1])
         if until == arm.last or arm.stops(number):
             arm.finished(number)
 

@@ -287,7 +287,7 @@ class Conductor:
             self._ledger.note(entry, RESULT, scores)
             self._finish(entry, names.COMPLETE, value=scores[names.tested(self._metric)], results=scores)
         elif entry.role == names.CONFIRMATION:
-            self._finish(entry, names.COMPLETE, value=best_value(self._ledger.record(entry)))
+            self._finish(entry, names.COMPLETE, value=kept_value(self._plan.study, self._ledger.record(entry)))
         else:
             self._at_rung(entry)
 

@@ -28,6 +28,8 @@ class Objective(ABC):
     def __init__(self, study: Study) -> None:
         self.models = front_models(study)
         """Each must be tried, and what it costs be known."""
+        self.keep = study.train.keep
+        """Which epoch a training is worth: its best, or its last."""
 
     def complete(self, budget: Budget) -> int:
         """Trials that train to the end at least: a ninth, no fewer than 3, and one for each model of a front."""

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tune_kd.tuning.fronts import Point
 from tune_kd.tuning.inside_optuna import Shown, id_of, storage_of
 from tune_kd.tuning.objectives import Objective
+from tune_kd.tuning.ranking import kept
 
 MOST_SEEN, LATEST_SEEN = 300, 250
 
@@ -125,15 +126,17 @@ class AsFront(Shown):
         storage: BaseStorage,
         costs: Mapping[int, float],
         values: Callable[[Mapping[int, Point]], Mapping[int, float]],
+        keep: str = "best",
     ) -> None:
         super().__init__(name, storage)
         self._costs = costs
         self._values = values
+        self._keep = keep
 
     def shown(self) -> Sequence[FrozenTrial]:
         trials = [_as_ranked(trial) for trial in self.all() if not _half_asked(trial)]
         told = [trial for trial in trials if trial.state.is_finished() and trial.intermediate_values]
-        points = {trial.number: (self._costs[trial.number], max(trial.intermediate_values.values())) for trial in told}
+        points = {trial.number: (self._costs[trial.number], kept(trial, self._keep)) for trial in told}
         values = self._values(points)
         valued = [_valued(trial, values[trial.number]) if trial.number in values else trial for trial in trials]
         return Glance().seen(lambda: valued, self.one)
@@ -187,7 +190,7 @@ def sampler(
         return RandomSampler(seed=seed)
     glance = glance or Glance()
     ranked = partial(AsRanked, glance=glance)
-    view = partial(AsFront, costs=costs, values=objective.values) if objective.values else ranked
+    view = partial(AsFront, costs=costs, values=objective.values, keep=objective.keep) if objective.values else ranked
     return RankingSampler(_tpe(seed, trials, gamma=objective.good), glance, view)
 
 

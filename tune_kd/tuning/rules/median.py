@@ -1,4 +1,4 @@
-"""Median stopping: a trial ends when its best so far is below the median of all that came as far."""
+"""Median stopping: a trial ends when what it has shown is below the median of all that came as far."""
 
 from collections.abc import Mapping
 

@@ -44,6 +44,7 @@ class Rule(ABC):
         self.complete = objective.complete(budget)
         self.epochs: dict[int, int] = {}
         self.best: dict[int, float] = {}
+        """What each is compared by: its best epoch so far, or its latest where the last epoch's weights are kept."""
         self.live: set[int] = set()
         self.open: set[int] = set()
         """Trials that have not ended."""
@@ -60,7 +61,7 @@ class Rule(ABC):
 
     def reported(self, number: int, epoch: int, value: float) -> None:
         self.epochs[number] = epoch
-        self.best[number] = max(value, self.best.get(number, value))
+        self.best[number] = value if self.objective.keep == "last" else max(value, self.best.get(number, value))
         self.completed += epoch == self.last
 
     def finished(self, number: int) -> None:
