@@ -165,6 +165,7 @@ def test_assistants_are_taught_by_whoever_came_before_and_the_last_one_teaches(
     study = load(CHAIN)
     prepared = prepare(plan.make(study), lambda text: None)
     shared = prepared, (None, None), Storage.at(str(tmp_path)).marked(), None, NOTHING_TO_CARRY, 1
+    other = prepared, (None, None), Storage.at(str(tmp_path / "other")).marked(), None, NOTHING_TO_CARRY, 1
     maker = Maker()
     taught = maker.make(study, *shared)
     heard = maker.heard(0)
@@ -185,6 +186,11 @@ def test_assistants_are_taught_by_whoever_came_before_and_the_last_one_teaches(
     again = Maker().make(study, *shared)
     assert again.teachers.digest == taught.teachers.digest
     assert again.facts[names.TEST_ACCURACY] == facts[names.TEST_ACCURACY]
+    # One of the same kind is another one.
+    twice = Maker().make(
+        load(CHAIN, ["teacher.through=[]", "teachers=[{model: digits_student, epochs: 2, train: {lr: 0.01}}]"]), *other
+    )
+    assert twice.teachers.members[0].digest != twice.teachers.members[1].digest
     # Without assistants the first is another one.
     alone = Maker().make(load(CHAIN, ["teacher.through=[]"]), *shared)
     assert alone.teachers.members[0].digest != taught.teachers.members[0].digest

@@ -74,8 +74,11 @@ class Maker:
                     told = self._telling(study, lesson, number, step)
                     guide = _guide(lesson, chain[-1], images, splits.digests["images"]) if chain else None
                     start = None if chain else prepared.teachers[number]
+                    which = (number, step) if number or step else ()
                     with storage.training(saved_at(number, step), told) as (saved, report):
-                        made = teacher.make(lesson, images, index, validation, saved, report, agree, start, guide)
+                        made = teacher.make(
+                            lesson, images, index, validation, saved, report, agree, start, guide, which
+                        )
                 chain.append(made)
         return Taught(*known([chain[-1] for chain in chains], chains, images, validation, test))
 

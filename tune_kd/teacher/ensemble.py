@@ -64,7 +64,7 @@ def known(
     told: dict[str, float | int | str] = dict(each[0])
     if len(members) > 1:
         told |= _together(ensemble, data, validation, test)
-        told |= {key: sum(float(one[key]) for one in each) for key in SUMS}
+        told |= {key: sum(value for one in each if isinstance(value := one[key], int | float)) for key in SUMS}
         told |= {"model": ", ".join(member.model for member in members), "digest": ensemble.digest}
         told |= {f"{number}": _said(one) for number, one in enumerate(each, 1)}
     for number, chain in enumerate(chains, 1):

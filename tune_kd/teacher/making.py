@@ -116,15 +116,16 @@ def make(
     agree: precision.Agree | None = None,
     start: Start | None = None,
     guide: "Guide | None" = None,
+    which: tuple[int, ...] = (),
 ) -> Teacher:
     """Trains the study's teacher on the images numbered `images`, from scratch or from where `start` is; an assistant
-    is taught by a `guide` of its own."""
+    is taught by a `guide` of its own. `which` tells one from others, so that chance is another for each."""
     wanted = study.teacher
     mean, std = _normalisation(study, data, start.inputs if start else None)
     data = data.seen(mean, std, wanted.image_size)
     head_rate = 1.0 if wanted.head_lr is None else wanted.head_lr / wanted.train.lr
     tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
-    seed = derive(study.seed, "teacher")
+    seed = derive(study.seed, "teacher", *which)
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
     model = train(job, data, guide, report, saved)
     assert model is not None  # no deadline was given
