@@ -62,10 +62,8 @@ def cache_words(todo: Plan, prepared: Prepared) -> list[str]:
         needed = teachers * sum(sum(logits.sizes((images, views.count, classes))) for views in cached)
         whose = f"{teachers} teachers'" if teachers > 1 else "the teacher's"
         counts = " and ".join(f"{views.count:,}" for views in cached)
-        lines.append(
-            f"Cache: {whose} logits for {counts} views of each of {images:,} images take {_size(needed)}"
-            f"{_room(needed)}."
-        )
+        each = f"{counts} view{'s' * (counts != '1')} of each of {images:,} images"
+        lines.append(f"Cache: {whose} logits for {each} take {_size(needed)}{_room(needed)}.")
     if any(views.mixing for views in _kinds(todo)):
         what = " and ".join(augmentations.MIXED)
         lines.append(f"Nothing of {what} is cached: the teacher runs for every picture of every epoch.")

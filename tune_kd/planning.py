@@ -15,6 +15,7 @@ from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.models.layout import ImageShape
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
+from tune_kd.planned_images import image_words, sources_table
 from tune_kd.planned_logits import cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.preparation import Prepared, levels, prepare
 from tune_kd.space.schema import Resources, Student
@@ -85,6 +86,9 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
     todo = plan.make(study)
     prepared = prepare(todo, lambda text: None)
     console.print(f"[bold]{study.study}[/]  {escape(study.question)}\n")
+    console.print(sources_table(prepared))
+    for line in image_words(prepared):
+        console.print(escape(line))
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)
     console.print(

@@ -49,6 +49,8 @@ class Prepared:
     """What students begin with, by model; none for those that begin from scratch."""
     teachers: tuple[Start | None, ...] = (None,)
     """What each teacher begins with."""
+    sources: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """How many images of each class there are, by source; the data set's own test images as one called `test`."""
 
     @property
     def shape(self) -> ImageShape:
@@ -84,8 +86,8 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
     splits = split(dataset, study.data, study.seed)
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
     sides = tuple(own.teacher.image_size for own in by_teacher(study))
-    notes = *dataset.notes, *_meant(study.data, dataset)
-    prepared = Prepared(splits, mean, std, notes, study.student.image_size, sides)
+    notes = *dataset.notes, *_meant(study.data, dataset), *splits.notes
+    prepared = Prepared(splits, mean, std, notes, study.student.image_size, sides, sources=_counts(dataset))
     check(plan, prepared)
     return _with_weights(study, _looked_into(study, prepared))
 
@@ -101,6 +103,11 @@ def _looked_into(study: Study, prepared: Prepared) -> Prepared:
     loaded = [making.load(own, file, images, splits.classes) for own, file in files]
     found = [doubts(each, images, validation, splits.classes) for each in loaded]
     return replace(prepared, notes=(*prepared.notes, *filter(None, found)))
+
+
+def _counts(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    own = list(dataset.sources.values()) + ([dataset.official_test] if dataset.official_test else [])
+    return {each.name: tuple(np.bincount(each.labels, minlength=len(dataset.classes)).tolist()) for each in own}
 
 
 def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:

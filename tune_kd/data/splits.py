@@ -1,24 +1,22 @@
 """Who gets which image: teacher, validation, test, and for each source the students' images in the order of use.
 
-No image, and no exact copy of one, is in two of them (unless data.overlap lets students have the teacher's). Everything
-is indices into one array, so that any number of students share the pixels.
+No image, no exact copy of one and (unless data.duplicates keeps them) no near-duplicate is in two of them, unless
+data.overlap lets students have the teacher's. Everything is indices into one array, so that any number of students
+share the pixels.
 """
 
 import hashlib
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from tune_kd.data.pool import Indices, Pool
 from tune_kd.data.sources import TEST, TRAINING, VALIDATION, Dataset, Images, Labels
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.schema import Data
-
-Indices = npt.NDArray[np.int64]
 
 ALL: Final = "all"
 
@@ -35,6 +33,8 @@ class Splits:
     test: Indices
     student: Mapping[str, Indices]
     digests: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    """What a user should know of how they came about."""
 
 
 def by_name(dataset: Dataset, data: Data) -> Data:
@@ -53,7 +53,7 @@ def split(dataset: Dataset, data: Data, seed: int) -> Splits:
     tested, validated = (_named(dataset, getattr(data, key), f"data.{key}") for key in ("test_on", "validation_on"))
     evaluate = _chosen(dataset, data.evaluate_on, "data.evaluate_on", (*tested, *validated))
     teach = _chosen(dataset, data.teacher_on, "data.teacher_on", (*tested, *validated))
-    pool = _Pool(dataset, seed)
+    pool = Pool(dataset, seed, together=data.duplicates == "group")
     official = dataset.official_test is not None and not data.evaluate_on and not tested
     test = (
         pool.whole(tested) if tested else pool.official() if official else pool.take("test", data.split.test, evaluate)
@@ -72,7 +72,10 @@ def split(dataset: Dataset, data: Data, seed: int) -> Splits:
     parts |= {f"student/{name}": indices for name, indices in student.items()}
     parts["images"] = np.arange(len(pool.labels))
     digests = {name: _digest(pool.images, pool.labels, indices) for name, indices in parts.items()}
-    return Splits(pool.images, pool.labels, dataset.classes, teacher, validation, test, student, digests)
+    used = np.concatenate([teacher, validation, test, *student.values()])
+    note = pool.told(used, np.concatenate([validation, test]))
+    notes = (note,) if note else ()
+    return Splits(pool.images, pool.labels, dataset.classes, teacher, validation, test, student, digests, notes)
 
 
 def student_indices(splits: Splits, source: str, size: int | Literal["all"], weight: float | None) -> Indices:
@@ -180,109 +183,6 @@ def _chosen(dataset: Dataset, names: Sequence[str], key: str, apart: Sequence[st
             "others here."
         )
     return named or tuple(name for name in dataset.judged or dataset.sources if name not in apart)
-
-
-class _Pool:
-    """Every image once, and which are still free. What is taken leaves together with its exact copies."""
-
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        sources = list(dataset.sources.values())
-        tests = [dataset.official_test] if dataset.official_test else []
-        parts = [source.images for source in sources + tests]
-        # Many images are mapped from a file, and a copy of them would not fit into memory.
-        self.images = np.concatenate(parts) if dataset.whole is None else dataset.whole
-        self.labels = np.concatenate([source.labels for source in sources + tests])
-        self.images.setflags(write=False)
-        self.labels.setflags(write=False)
-        self._classes = dataset.classes
-        self._names = [source.name for source in sources]
-        lengths = [len(source.labels) for source in sources + tests]
-        self._source = np.repeat(np.arange(len(lengths)), lengths)
-        self._free = self._source < len(sources)
-        # A stream of its own for each source: adding one leaves the others' images where they were.
-        seeds = [[seed, zlib.crc32(source.name.encode())] for source in sources + tests]
-        draws = [np.random.default_rng(own).random(length) for own, length in zip(seeds, lengths, strict=True)]
-        self._chance = np.concatenate(draws)
-        self._content = np.array([hash(image.tobytes()) for image in self.images])
-
-    def official(self) -> Indices:
-        """The data set's own test images, which stand behind the sources."""
-        taken = np.flatnonzero(self._source == len(self._names))
-        self._remove(taken)
-        return taken
-
-    def whole(self, sources: Sequence[str]) -> Indices:
-        """All of some sources, less copies of images that were taken before."""
-        taken = self.left(sources)
-        missing = np.setdiff1d(np.arange(len(self._classes)), self.labels[taken])
-        if len(missing):
-            raise InputError(
-                f"data: {' and '.join(sources)}, set apart for tests or validation, has no image of class "
-                f"'{self._classes[missing[0]]}' that no other part holds. Add some."
-            )
-        self._remove(taken)
-        return taken
-
-    def left(self, sources: Sequence[str]) -> Indices:
-        """What is still free in some sources."""
-        return np.flatnonzero(self._free & self._among(sources))
-
-    def take(self, role: str, share: float, sources: Sequence[str]) -> Indices:
-        """A share of some sources (or a number of images), in proportion to classes and, in each class, to sources."""
-        free = self.left(sources)
-        wanted = share if isinstance(share, int) else round(share * int(self._among(sources).sum()))
-        counts = np.bincount(self.labels[free], minlength=len(self._classes))
-        self._check(f"data.split.{role}: {share}", wanted, counts, sources)
-        stratum = self._source[free] * len(self._classes) + self.labels[free]
-        quantile = (_rank(stratum, self._chance[free]) + 0.5) / np.bincount(stratum)[stratum]
-        first = _rank(self.labels[free], quantile) < _allot(wanted, counts)[self.labels[free]]
-        taken: Indices = free[first]
-        self._remove(taken)
-        return taken
-
-    def student_order(self, name: str) -> Indices:
-        """The free images of a source: a class in turn, so that every prefix is balanced while classes last."""
-        free = self.left([name])
-        return free[np.lexsort((self._chance[free], _rank(self.labels[free], self._chance[free])))]
-
-    def _among(self, sources: Sequence[str]) -> npt.NDArray[np.bool_]:
-        return np.isin(self._source, [self._names.index(name) for name in sources])
-
-    def _remove(self, taken: Indices) -> None:
-        self._free &= ~np.isin(self._content, self._content[taken])
-
-    def _check(self, key: str, wanted: int, counts: Indices, sources: Sequence[str]) -> None:
-        where = f"of {int(counts.sum()):,} still free in {', '.join(sources)}"
-        if not counts.all():
-            name = self._classes[int(np.argmin(counts))]
-            raise InputError(f"{key}: class '{name}' has no image left {where}. Set fewer aside, or add images of it.")
-        if wanted > counts.sum():
-            raise InputError(f"{key} asks for {wanted} images {where}. Lower data.split's test, validation or teacher.")
-        if wanted < len(counts):
-            raise InputError(
-                f"{key} is {wanted} images {where}: too few to hold one of each of the {len(counts)} classes. "
-                f"Use at least {len(counts)} images."
-            )
-
-
-def _rank(groups: npt.NDArray[np.int64], key: npt.NDArray[np.float64]) -> Indices:
-    """Each element's place within its group, by key."""
-    order = np.lexsort((key, groups))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(groups))])
-    rank = np.empty(len(groups), dtype=np.int64)
-    rank[order] = np.arange(len(groups)) - starts[groups[order]]
-    return rank
-
-
-def _allot(wanted: int, counts: Indices) -> Indices:
-    """`wanted` images over the classes by largest remainder, but one of each at the least."""
-    quotas = wanted * counts / counts.sum()
-    shares: Indices = np.floor(quotas).astype(np.int64)
-    shares[np.argsort(shares - quotas, kind="stable")[: wanted - shares.sum()]] += 1
-    while not shares.all():
-        shares[np.argmax(shares)] -= 1
-        shares[np.argmin(shares)] += 1
-    return shares
 
 
 def _digest(images: Images, labels: Labels, indices: Indices) -> str:

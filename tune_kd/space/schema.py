@@ -82,6 +82,7 @@ class Data(Section):
     validation_on: tuple[str, ...] = ()
     teacher_on: tuple[str, ...] = ()
     overlap: bool = False
+    duplicates: Literal["group", "keep"] = "group"
 
 
 class Pictures(Data):

@@ -1,0 +1,51 @@
+"""A plan says what images there are, what cannot be read, and what looks alike."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.data.test_duplicates import COPIES, planted
+from tune_kd import plan
+from tune_kd.planned_images import image_words, sources_table
+from tune_kd.preparation import Prepared, prepare
+from tune_kd.space.load import load
+
+STUDY = """
+study: planned
+data: {dataset: folder, image_size: 32, split: {test: 0.2, validation: 0.2, teacher: 0.2}}
+teacher: {model: lightnn}
+student: {model: lightnn}
+"""
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    planted(tmp_path, COPIES["half as large"])
+    (tmp_path / "bing" / "cat" / "0.img").write_bytes(b"no picture")
+    return prepare(plan.make(load(STUDY, [f"data.root={tmp_path}"])), lambda text: None)
+
+
+def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepared: Prepared) -> None:
+    first, *notes = image_words(prepared)
+    students = sum(map(len, prepared.splits.student.values()))
+    assert first.startswith("Images: 12 for tests, 12 for validation, 12 for the teacher; for students bing ")
+    assert 36 + students <= 60
+    assert "1 of 61 files" in notes[0]
+    assert "bing/cat/0.img (no image format that Pillow reads)" in notes[0]
+    assert notes[1].startswith(
+        "20 images are near-duplicates (saved again, or resized), 10 pictures in all, between bing"
+    )
+    assert prepared.sources == {"bing": (15, 15), "google": (15, 15)}
+
+
+def test_of_many_classes_the_rarest_and_the_most_frequent_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    many = Prepared.__new__(Prepared)
+    names = tuple(f"a class with a long name {number}" for number in range(5))
+    object.__setattr__(many, "splits", type("Named", (), {"classes": names}))
+    object.__setattr__(many, "sources", {"google": (7, 3, 9, 5, 4)})
+    Console(width=200).print(sources_table(many))
+    said = capsys.readouterr().out
+    for word in ("google", "28", f"{names[1]} 3", f"{names[2]} 9"):
+        assert word in said
+    assert names[0] not in said
