@@ -13,7 +13,9 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
     with pytest.raises(TypeError), files.replacing(path) as file:
         file.write("no bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
-    files.replace(path, b"new")
+    with path.open("rb") as reading:
+        files.replace(path, b"new")
+        assert reading.read() == b"old", "who reads it meanwhile has the old one whole"
     assert path.read_bytes() == b"new"
     assert [each.name for each in tmp_path.iterdir()] == ["it"]
 

@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from tune_kd import names
 from tune_kd.summary import crossed, statistics
@@ -70,3 +71,26 @@ def test_what_has_no_interval():
     assert crossed.interval(one, one, 0.05) is None
     assert crossed.interval({1: np.ones(9), 2: np.ones(9)}, {1: np.ones(9), 2: np.ones(9)}, 0.05) is None
     assert crossed.interval({1: np.ones(9), 2: np.ones(8)}, {1: np.ones(9), 2: np.ones(9)}, 0.05) is None
+
+
+def test_it_is_the_two_way_layout_by_its_mean_squares():
+    random = np.random.default_rng(3)
+    seeds, images = 4, 40
+    # Images matter here and seeds hardly do, so that what images add decides the width.
+    easy = random.random(images) < 0.5
+    distilled = {s: (random.random(images) < np.where(easy, 0.95, 0.4)).astype(float) for s in range(seeds)}
+    scratch = {s: (random.random(images) < np.where(easy, 0.4, 0.5)).astype(float) for s in range(seeds)}
+    table = np.array([distilled[s] - scratch[s] for s in range(seeds)])
+    squares = {
+        "seeds": images * sum((row.mean() - table.mean()) ** 2 for row in table) / (seeds - 1),
+        "images": seeds * sum((column.mean() - table.mean()) ** 2 for column in table.T) / (images - 1),
+    }
+    within = sum((value - table.mean()) ** 2 for value in table.flat)
+    explained = squares["seeds"] * (seeds - 1) + squares["images"] * (images - 1)
+    rest = (within - explained) / ((seeds - 1) * (images - 1))
+    variance = (squares["seeds"] + squares["images"] - rest) / (seeds * images)
+    degrees = ((squares["seeds"], seeds - 1), (squares["images"], images - 1), (rest, (seeds - 1) * (images - 1)))
+    freedom = (variance * seeds * images) ** 2 / sum(value**2 / count for value, count in degrees)
+    half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    assert squares["images"] > rest
+    assert crossed.interval(distilled, scratch, 0.05) == pytest.approx((table.mean() - half, table.mean() + half))

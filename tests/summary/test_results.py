@@ -1,6 +1,9 @@
 """Reading result folders and writing reports into them; errors name the file."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -147,3 +150,21 @@ def test_figures_without_results(folder):
     pd.DataFrame().to_parquet(folder / names.TRIALS_FILE)
     (folder / names.FINALS_FILE).unlink()
     assert set(figures(folder)) <= {"front.png"}
+
+
+def test_figures_wait_for_whoever_is_importing_ipython(tmp_path):
+    """MLflow does, in its thread; matplotlib takes what it finds, however little of it is there."""
+    package = tmp_path / "IPython"
+    package.mkdir()
+    (package / "__init__.py").write_text("import time\ntime.sleep(2)\nversion_info = (9, 0)\n")
+    program = """
+import sys, threading, time
+threading.Thread(target=__import__, args=("IPython",)).start()
+while "IPython" not in sys.modules:
+    time.sleep(0.01)
+from tune_kd.summary.page import pngs
+pngs._new(2, 2)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

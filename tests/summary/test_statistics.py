@@ -19,6 +19,8 @@ from tune_kd.summary.statistics import (
     holm,
     mean_sd,
     resolution,
+    share_of,
+    trimmed,
     word,
 )
 
@@ -147,3 +149,21 @@ def test_a_final_that_came_to_nothing_is_told_from_a_wide_spread(values, fallen)
     together, found = fallen_from(values)
     assert found == fallen
     assert sorted(together + found) == sorted(values)
+
+
+def test_looks_spend_no_more_than_there_is():
+    shares = [share_of(look) for look in range(1, 40)]
+    assert shares[:3] == pytest.approx([0.8, 0.16, 0.032])
+    assert sum(shares) <= 1 + 1e-12
+
+
+def test_the_trimmed_mean_is_yuens():
+    assert trimmed([0.1, 0.2, 0.3, 0.9]) is None  # a fifth of four is none
+    pairs = [0.02, 0.05, -0.4, 0.03, 0.04, 0.9, 0.01, 0.06, 0.035, 0.015]
+    found = trimmed(pairs)
+    assert found is not None
+    middle = stats.trim_mean(pairs, 0.2)
+    winsorized = np.asarray(stats.mstats.winsorize(np.array(pairs), (0.2, 0.2)))
+    error = winsorized.std(ddof=1) / (0.6 * np.sqrt(10))
+    half = stats.t.ppf(0.975, 5) * error
+    assert (found.mean, found.low, found.high) == pytest.approx((middle, middle - half, middle + half))

@@ -278,6 +278,13 @@ def test_only_the_kernels_of_convolutions_decay() -> None:
     assert all(torch.equal(a, b) for a, b in others)
 
 
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.0, False)])
+def test_nesterov_means_something_where_there_is_momentum(momentum: float, nesterov: bool) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = make_optimizer(model, Train(optimizer="sgd", momentum=momentum, nesterov=True))
+    assert optimizer.param_groups[0]["nesterov"] is nesterov
+
+
 def test_without_validation_images_nothing_is_validated_and_the_training_is_the_same(
     data: Images, tmp_path: Path
 ) -> None:

@@ -136,6 +136,18 @@ def test_queued_settings_come_first_and_once_there_are_none_nobody_looks_for_the
     assert found[:2] == [0.25, 0.75]
     assert not {0.25, 0.75} & set(found[2:])
     assert looks.count((TrialState.WAITING,)) == 3
+    study.enqueue_trial({"x": 0.5})
+    assert study.ask({"x": FloatDistribution(0, 1)}).params["x"] == 0.5
+
+
+def test_a_trial_that_diverged_is_shown_as_the_worst_whatever_it_reached_before() -> None:
+    study = study_of([trial(0, 0.2, step=3), trial(1, 0.1, step=1)])
+    asked = study.ask({"x": FloatDistribution(0, 1)})
+    asked.set_user_attr("config", "{}")
+    asked.report(0.99, 9)
+    study.tell(asked, state=TrialState.FAIL)
+    shown = AsRanked(study.study_name, study._storage).get_trials()[-1]
+    assert (shown.state, shown.intermediate_values, shown.last_step) == (TrialState.PRUNED, {}, None)
 
 
 def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:

@@ -1,5 +1,7 @@
 """The main figures as PNG, for MLflow's artifact view."""
 
+import contextlib
+import importlib
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +44,9 @@ def figures(verdict: Mapping[str, Any], trials: pd.DataFrame) -> dict[str, bytes
 
 def _new(width: float, height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
     """A figure that no window system knows of."""
+    # matplotlib looks into IPython where it is installed, and breaks on one that MLflow's thread has half imported.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("IPython")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
