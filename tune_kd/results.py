@@ -1,20 +1,17 @@
 """What a search leaves behind: tables, verdict, report, and the winner as a folder."""
 
 import json
-import math
 import platform
 import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 import tune_kd
 from tune_kd import names, summary
@@ -23,28 +20,15 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, by_teacher, lessons, resolve
+from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
 from tune_kd.tracking import TAG_NOTE
-from tune_kd.training import checkpoint, measures, precision
-from tune_kd.training.export import FromPixels, export
-from tune_kd.training.images import resized
-from tune_kd.training.method import as_trained
+from tune_kd.training import measures, precision
 from tune_kd.tuning import tables
-from tune_kd.tuning.entry import RESULT, Entry, best_weights, kept_value
 from tune_kd.tuning.ledger import Ledger
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The student with the best validation accuracy over its finals, by its best seed on validation images."""
-
-    entry: Entry
-    weights: Path
-    test_accuracy: float
 
 
 def write(
@@ -144,60 +128,6 @@ def decided(plan: Plan, storage: Storage, folder: Path) -> dict[str, Any]:
         for model in sorted(models):
             storage.fetch(precision.place(Path(names.CHECKPOINT_DIR), role, model).as_posix(), folder)
     return precision.decided((storage.folder or folder) / names.CHECKPOINT_DIR)
-
-
-def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner | None:
-    """Chosen on validation images; its test accuracy has no say in it."""
-    finals = [(entry, trial) for arm in plan.arms for entry, trial in ledger.finals(arm) if RESULT in trial.user_attrs]
-    if not finals or math.isnan(kept_value(plan.study, finals[0][1])):  # no validation images, so nothing to choose by
-        return None
-    scores = pd.DataFrame(
-        {"arm": entry.arm.number, "model": entry.config[names.STUDENT_MODEL], "val": kept_value(plan.study, trial)}
-        for entry, trial in finals
-    )
-    best = scores.groupby(["arm", "model"])["val"].mean().idxmax()
-    entry, trial = max(
-        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[names.STUDENT_MODEL]) == best),
-        key=lambda pair: kept_value(plan.study, pair[1]),
-    )
-    weights = storage.fetch(best_weights(entry.saved), folder)
-    return Winner(entry, weights, trial.user_attrs[RESULT][names.TEST_ACCURACY]) if weights is not None else None
-
-
-def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) -> FromPixels:
-    """The winner as `model/`."""
-    name = str(best.entry.config[names.STUDENT_MODEL])
-    mean, std = prepared.normalisation(name)
-    classes = len(prepared.splits.classes)
-    model = plain = build(name, classes=classes, in_shape=prepared.shape)
-    if best.entry.arm.name == names.DISTILLED:
-        study = resolve(plan.study, best.entry.config)
-        model = as_trained(study, plain, (prepared.shape, prepared.teacher_shape), classes)
-    model.load_state_dict(checkpoint.load(best.weights))
-    facts = {
-        "study": plan.study.study,
-        "architecture": name,
-        "arm": best.entry.arm.name,
-        "cell": dict(best.entry.arm.cell),
-        "config": best.entry.config,
-        "seed": best.entry.seed,
-        "test_accuracy": best.test_accuracy,
-        "test_images": len(prepared.splits.test),
-        "digests": dict(prepared.splits.digests),
-        "classes": list(prepared.splits.classes),
-        "in_shape": list(prepared.shape),
-        "mean": mean,
-        "std": std,
-        "torch": torch.__version__,
-    } | ({"rebuilt_by": best.entry.config["kd.method"]} if model is not plain else {})
-    return export(folder, model, mean, std, facts)
-
-
-def example(prepared: Prepared) -> np.ndarray:
-    """Two pictures as the exported winner takes them, not normalised."""
-    pictures = torch.from_numpy(prepared.splits.images[prepared.splits.validation[:2]])
-    shown: np.ndarray = resized(pictures, prepared.student_side).float().numpy()
-    return shown
 
 
 def artifacts(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from tune_kd import names, plan, results, summary, tracking
+from tune_kd import champion, names, plan, results, summary, tracking
 from tune_kd.cluster.seat import Alone, Seat
 from tune_kd.errors import Interrupted, TakenOver, TeacherFailed, TuneKDError
 from tune_kd.execution import reach, runner
@@ -31,7 +31,7 @@ from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.taught import Taught
 from tune_kd.tracking import Delivery, SearchInfo, Tracker
-from tune_kd.training import checkpoint, export
+from tune_kd.training import checkpoint
 from tune_kd.training.costs import costs
 from tune_kd.tuning import given
 from tune_kd.tuning.callbacks import Callback, Everyone, Tracked
@@ -301,28 +301,8 @@ class Session:
             facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
             verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
-            note = self._champion(ledger, ready, tracker)
+            note = champion.crown(folder, ready.plan, prepared, ledger, storage, tracker)
             return verdict, (note,) if note else ()
-
-    def _champion(self, ledger: Ledger, ready: Ready, tracker: Tracker) -> str:
-        """Exports and registers the winner; says why, where there is none."""
-        folder, prepared = self._request.folder, ready.prepared
-        best = results.winner(ready.plan, ledger, ready.storage, folder)
-        if best is None:
-            why = "no final has left its weights here" if len(prepared.splits.validation) else "nothing was validated"
-            return f"{why}, so there is no model/ and no champion."
-        target = folder / names.MODEL_DIR
-        example = results.example(prepared)
-        note = f"{ready.study.question} Winner: {best.entry.arm.key}, test accuracy {best.test_accuracy:.2%}."
-        try:
-            module = results.export_winner(target, ready.plan, prepared, best)
-            tracker.register_champion(
-                module, name=ready.study.study, example=example, weights=target / export.WEIGHTS, note=note
-            )
-        except TuneKDError as error:
-            # A student that torch cannot export is still a result: its weights lie among the checkpoints.
-            return f"{error}. Its weights are in {best.weights}."
-        return ""
 
     @contextmanager
     def _phase(self, name: str, seat: Alone) -> Iterator[None]:

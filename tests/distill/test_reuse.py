@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tune_kd import names, plan
+from tune_kd.champion import Winner, export_winner
 from tune_kd.distill import taps
 from tune_kd.distill.pairs import pairs
 from tune_kd.distill.reuse import Reused
@@ -14,7 +15,6 @@ from tune_kd.models import build
 from tune_kd.models.cutting import after, until
 from tune_kd.plan import Arm
 from tune_kd.preparation import prepare
-from tune_kd.results import Winner, export_winner
 from tune_kd.space.load import load
 from tune_kd.space.study import constants
 from tune_kd.teacher.making import Guide, Teacher

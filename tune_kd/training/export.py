@@ -57,7 +57,7 @@ class Exported(nn.Module):
 def export(
     folder: Path, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], facts: Mapping[str, Any]
 ) -> FromPixels:
-    """Writes the folder; `facts` says what the model is: see `results.export_winner`."""
+    """Writes the folder; `facts` says what the model is: see `champion.export_winner`."""
     folder.mkdir(parents=True, exist_ok=True)
     # With its normalisation, so that it can be the teacher of another search.
     checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), "mean": mean, "std": std})
