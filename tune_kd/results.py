@@ -1,4 +1,4 @@
-"""What a search leaves behind: tables, verdict, report, and the winner as a folder."""
+"""What a search leaves behind: tables, verdict and report, and what of them goes to MLflow."""
 
 import json
 import platform

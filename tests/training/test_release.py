@@ -111,3 +111,11 @@ def test_onnx_that_says_something_else_is_not_kept(
     assert not release.onnx_model(tmp_path / "m.onnx", ready, SHAPE)
     assert not (tmp_path / "m.onnx").exists()
     assert "from the program's" in caplog.text
+
+
+def test_pixels_are_normalised_as_in_training() -> None:
+    mean, std = (0.5, 0.25, 0.125), (0.2, 0.3, 0.4)
+    pixels = torch.randint(0, 256, (3, 3, 4, 4), dtype=torch.uint8)
+    shaped = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+    wanted = (pixels / 255 - shaped[0]) / shaped[1]
+    assert torch.allclose(FromPixels(torch.nn.Identity(), mean, std)(pixels), wanted, atol=1e-5)
