@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tune_kd.errors import InputError
 from tune_kd.options import Options, parse
 
 
@@ -19,6 +20,33 @@ def test_what_is_given_is_there_and_stays() -> None:
     assert given == Options("mine.yaml", ("a=1", "b=2"), out=Path("here"), seed=3, resume=True)
     with pytest.raises(dataclasses.FrozenInstanceError):
         given.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--detach"], "--detach is about a search on a cluster"),
+        (["--env", "TOKEN"], "--env is about a search on a cluster"),
+        (["--status", "first"], "--status is about a search on a cluster"),
+        (["--submit", "http://head:8265", "--address", "auto"], "Keep --submit only"),
+        (["--nodes", "2"], "--nodes is for --plan"),
+        (["--plan", "--gpus-per-node", "8"], "give --nodes N too"),
+        (["--plan", "--cpus-per-node", "8"], "give --nodes N too"),
+        (["--price-per-gpu-hour", "2.5"], "is for --plan"),
+        (["--new", "my.yaml"], "give both"),
+    ],
+)
+def test_what_means_nothing_without_another_option_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(words)
+
+
+@pytest.mark.parametrize("price", ["-1", "much", "inf", "nan"])
+def test_what_is_no_price(price: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--plan", f"--price-per-gpu-hour={price}"])
+    assert ended.value.code == 2
+    assert "is not a price such as 2.50" in capsys.readouterr().err
 
 
 def test_only_this_file_reads_argparse() -> None:
