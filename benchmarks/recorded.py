@@ -19,12 +19,16 @@ from tune_kd import names, plan
 from tune_kd.plan import Arm
 from tune_kd.space.load import load
 from tune_kd.space.messages import FIELDS
+from tune_kd.space.schema import Budget
 from tune_kd.space.study import Study, suggest
 from tune_kd.tuning.callbacks import Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor, Leg
 from tune_kd.tuning.entry import RESULT, Entry
+from tune_kd.tuning.experience import best_settings
+from tune_kd.tuning.forecast import Forecast, Past
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.rules import Rule
+from tune_kd.tuning.rules.auto import Auto
 from tune_kd.tuning.sampling import sampler
 
 WIDE = 20.0
@@ -84,11 +88,13 @@ class Table:
         return found
 
     def place(self, config: Mapping[str, Any]) -> np.ndarray:
-        """A setting as a point: numbers between 0 and 1, choices one apart."""
+        """A setting as a point: numbers between 0 and 1, choices one apart; nan where it leaves something open."""
         point: list[float] = []
         for key, domain in self.searched.items():
-            (kind, bounds), value = next(iter(domain.items())), config[key]
-            if kind == "choice":
+            (kind, bounds), value = next(iter(domain.items())), config.get(key)
+            if value is None:
+                point += [math.nan] * (len(bounds) if kind == "choice" else 1)
+            elif kind == "choice":
                 point += [float(value == one) / math.sqrt(2) for one in bounds]
             else:
                 low, high, value = (math.log(x) if kind == "loguniform" else x for x in (*bounds, value))
@@ -104,6 +110,10 @@ class Table:
         budget = {"trials": trials, "epochs": self.epochs, "repeats": 1, "sampler": kind}
         study = {"study": "replay", "control": False, "search": self.searched, "budget": budget}
         return load(json.dumps(study) + "\n")
+
+
+def likeness(facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    return facts.get("student.model"), facts.get("data.dataset")
 
 
 def read(paths: Iterable[Path]) -> list[Table]:
@@ -125,9 +135,12 @@ def read(paths: Iterable[Path]) -> list[Table]:
 class RecordedLedger(Ledger):
     """Answers with what was recorded: at random in an order that all rules share, else next to what Optuna suggests."""
 
-    def __init__(self, table: Table, study: Study, rule: type[Rule], seed: int) -> None:
+    def __init__(
+        self, table: Table, study: Study, rule: type[Rule], seed: int, first: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._table = table
         self._rule = rule
+        self._first = list(first)
         self._left = list(range(len(table.rows)))
         random.Random(seed).shuffle(self._left)
         self.taken: dict[int, int] = {}
@@ -138,7 +151,10 @@ class RecordedLedger(Ledger):
         super().__init__(None, self.plan)
 
     def ask(self, arm: Arm) -> Entry:
-        number = self._suggested(arm) if self.plan.study.budget.sampler != "random" else self._left[0]
+        if self._first:
+            number = self._nearest(self._first.pop(0))
+        else:
+            number = self._suggested(arm) if self.plan.study.budget.sampler != "random" else self._left[0]
         self._left.remove(number)
         row = self._table.rows[number]
         self._arms[arm.number].enqueue_trial({key: row.config[key] for key in self._table.searched})
@@ -154,7 +170,10 @@ class RecordedLedger(Ledger):
         probe = study.ask()
         config = suggest(self.plan.study, arm.name, arm.cell, probe)
         self._storage.set_trial_state_values(probe._trial_id, TrialState.FAIL)
-        distances = np.square(self._table.places[self._left] - self._table.place(config)).sum(axis=1)
+        return self._nearest(config)
+
+    def _nearest(self, config: Mapping[str, Any]) -> int:
+        distances = np.nansum(np.square(self._table.places[self._left] - self._table.place(config)), axis=1)
         return self._left[int(distances.argmin())]
 
     def rule(self, arm: Arm) -> Rule:
@@ -178,12 +197,40 @@ class Replayed:
     epochs: int
 
 
-def replay(table: Table, rule: type[Rule], kind: str, workers: int, trials: int, seed: int) -> Replayed:
+def relatives(table: Table, siblings: tuple[Table, ...]) -> list[Past]:
+    """Those of the same student and data set; a table's own other arm is part of the same search."""
+    return [
+        Past(one.name, one.arm, one.epochs, tuple(row.config for row in one.rows), tuple(row.curve for row in one.rows))
+        for one in siblings
+        if one.name != table.name and likeness(one.facts) == likeness(table.facts)
+    ]
+
+
+@cache
+def forecast(table: Table, siblings: tuple[Table, ...]) -> Forecast | None:
+    pasts, marks = relatives(table, siblings), Auto.marks(Budget(trials=1, epochs=table.epochs))
+    return Forecast(pasts, [mark / table.epochs for mark in marks]) if pasts else None
+
+
+@cache
+def tried_first(table: Table, siblings: tuple[Table, ...]) -> Sequence[Mapping[str, Any]]:
+    return best_settings(relatives(table, siblings), table.study(1, "random"))
+
+
+def replay(
+    table: Table,
+    rule: type[Rule],
+    kind: str,
+    workers: int,
+    trials: int,
+    seed: int,
+    siblings: tuple[Table, ...] = (),
+) -> Replayed:
     """One arm, its trials only, on so many workers; an epoch takes about as long as another."""
     study = table.study(trials, kind).model_copy(update={"seed": seed})
-    ledger = RecordedLedger(table, study, rule, seed)
+    ledger = RecordedLedger(table, study, rule, seed, tried_first(table, siblings))
     arm = ledger.plan.arms[0]
-    conductor = Conductor(ledger.plan, ledger, Everyone([]))
+    conductor = Conductor(ledger.plan, ledger, Everyone([]), forecast=forecast(table, siblings))
     luck = random.Random(seed)
     live: list[tuple[float, int, Leg]] = []
     now, count, epochs = 0.0, 0, 0

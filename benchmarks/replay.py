@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.peer_rules import known, rule_by_name
 from benchmarks.recorded import Replayed, Table, read, replay
+from tune_kd.space.rules import RULES
 from tune_kd.tuning.rules import rule_named
 
 SMALLEST = 1e-4
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 def main() -> int:
     given = _flags().parse_args()
     tables = read(given.tables)
-    siblings = read(given.siblings)
+    siblings = tuple(read(given.siblings))
     rows: list[Row] = []
     for table in tables:
         for kind in given.samplers:
@@ -38,7 +39,8 @@ def main() -> int:
                 for trials in given.trainings:
                     if trials > len(table.rows):
                         continue
-                    rows += [judged(table, rule, kind, workers, trials, given.repeats) for rule in given.rules]
+                    case = table, kind, workers, trials, given.repeats, siblings
+                    rows += [judged(rule, *case) for rule in given.rules]
         print(f"{table.name} · {table.arm}: {len(table.rows)} recordings", flush=True)
     told = summed_up(rows) | {"siblings": [table.name for table in siblings]}
     given.out.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,8 @@ def _flags() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="TABLE.jsonl",
-        help="known before; no rule uses them yet",
+        help="known before to our own rules: of those of the same student and data set the best settings are tried "
+        "first, and the rule auto asks a forecast; a table is not its own sibling",
     )
     flags.add_argument("--rules", nargs="+", default=list(known()), choices=known())
     flags.add_argument("--samplers", nargs="+", default=["random", "tpe"], choices=("random", "tpe"))
@@ -88,11 +91,14 @@ def without_stopping(table: Table, whole: Replayed, epochs: float) -> float:
     return (1 - share) * after(math.floor(done)) + share * after(min(math.ceil(done), len(whole.begun)))
 
 
-def judged(table: Table, rule: str, kind: str, workers: int, trials: int, repeats: int) -> Row:
+def judged(
+    rule: str, table: Table, kind: str, workers: int, trials: int, repeats: int, siblings: tuple[Table, ...]
+) -> Row:
     """One case, over its shuffles."""
     regrets, plain, begun, epochs, stopped = [], [], [], [], []
     for seed in range(repeats):
-        found = replay(table, rule_by_name(rule), kind, workers, trials, seed)
+        known_before = siblings if rule in RULES else ()  # no peer asks earlier searches
+        found = replay(table, rule_by_name(rule), kind, workers, trials, seed, known_before)
         regrets.append(table.best - table.rows[found.chosen].end)
         plain.append(without_stopping(table, unstopped(table, kind, workers, trials, seed), found.epochs))
         begun.append(table.best - max(table.rows[row].end for row in found.begun))
@@ -107,7 +113,7 @@ def judged(table: Table, rule: str, kind: str, workers: int, trials: int, repeat
         "sampler": kind,
         "workers": workers,
         "trainings": trials,
-        "siblings": 0,
+        "siblings": sum(one.name != table.name for one in siblings),
         "regret": float(np.mean(regrets)),
         "without_stopping": float(np.mean(plain)),
         "ratio": max(float(np.mean(regrets)), SMALLEST) / max(float(np.mean(plain)), SMALLEST),

@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_every_rule_plays_to_its_end(steady: Table, rule: str, kind: str) -> Non
         assert trials < found.epochs <= trials * 9
         # The curves never cross, so the best of those begun is found wherever something is compared at all.
         assert rule == "none" or max(found.begun, key=lambda row: steady.rows[row].end) == found.chosen or "ray" in rule
+
+
+def test_siblings_are_asked_and_strangers_are_not(steady: Table) -> None:
+    """Of a sibling with the same curves the best setting is tried first; nobody is a sibling of itself."""
+    sibling, stranger = replace(steady, name="other"), replace(steady, name="other", facts={"student.model": "x"})
+    best = max(range(40), key=lambda row: steady.rows[row].end)
+    for siblings, asked in (((sibling,), True), ((steady, stranger), False)):
+        found = replayed(steady, rule_by_name("auto"), "random", 1, 5, 0, siblings)
+        plain = replayed(steady, rule_by_name("auto"), "random", 1, 5, 0)
+        assert (found.begun[0] == best) == asked
+        assert (found == plain) == (not asked)
 
 
 def test_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,8 @@ CHECKPOINT_DIR: Final = "checkpoints"
 TEACHER_DIR: Final = "teacher"
 STORAGE_FILE: Final = "storage"
 LOG_FILE: Final = "search.log"
+EXPERIENCE_FILE: Final = "experience.json"
+"""What a search knew of earlier ones when it began."""
 PRECISION_SUFFIX: Final = ".precision.json"
 
 CELL_PREFIX: Final = "cell."

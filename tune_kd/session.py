@@ -21,6 +21,7 @@ from tune_kd.execution.workbench import Material
 from tune_kd.growing import Growing
 from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
+from tune_kd.remembering import Remembered, leave
 from tune_kd.request import Outcome, Request
 from tune_kd.space.load import dump
 from tune_kd.space.schema import Teacher
@@ -94,6 +95,8 @@ class Session:
         self._shared = shared
         self._mirror = Mirror(chosen(request.storage, request.folder, request.name), request.folder)
         self._phases: dict[str, float] = {}
+        self._remembered = Remembered()
+        self._learned: Sequence[str] = ()
 
     def run(self) -> Outcome:
         """The whole search. What cannot be begun is an error; what was begun has an outcome."""
@@ -125,7 +128,8 @@ class Session:
         if asked.resume:
             given.check(asked.folder / names.LEDGER_FILE, asked.objects.digests)
         asked.objects.travelling.unpack()
-        todo = plan.make(self._with_teacher(asked.study))
+        self._remembered = Remembered.of(asked.study, asked.folder, asked.resume)
+        todo = plan.make(self._remembered.warmed(self._with_teacher(asked.study)))
         prepared = prepare(todo, self._listener.said, asked.objects.dataset)
         for note in prepared.notes:
             self._listener.noted(note)
@@ -134,6 +138,7 @@ class Session:
         shares = runner.fitting_shares(todo.study, prepared, self._listener.said)
         seat.may_use(runner.slots_now(shares), live=0, more=False)
         write_whole(asked.folder / names.STUDY_FILE, dump(asked.study).encode())
+        self._remembered.write(asked.folder)
         self._mirror.begin()
         return Ready(todo, prepared, own, shares, seat)
 
@@ -261,7 +266,8 @@ class Session:
                 self._stop.gently(),
             ):
                 everyone = Everyone([tracked, view, growing, *self._callbacks])
-                conductor = Conductor(ready.plan, ledger, everyone, teaching.ready)
+                forecast = self._remembered.forecast(ready.study)
+                conductor = Conductor(ready.plan, ledger, everyone, teaching.ready, forecast=forecast)
                 ready.seat.progress = lambda: view.summary
                 check = self._check(teaching)
                 try:
@@ -273,6 +279,9 @@ class Session:
             for reason, times in conductor.unstored.items():
                 self._listener.noted(f"{times} times a checkpoint could not be stored or read: {reason}")
             self._listener.said(view.summary)
+            self._learned = self._remembered.changed(ready.plan, conductor.forecast_stopped)
+            for line in self._learned:
+                self._listener.said(f"experience   {line}")
             for line in changes(ledger, ready.plan):
                 self._listener.said(f"confirmed   {line}")
             tracked.wait_for_run_ids(RUN_ID_SECONDS)
@@ -299,10 +308,14 @@ class Session:
             folder, prepared, storage = self._request.folder, ready.prepared, ready.storage
             computed = results.decided(ready.plan, storage, folder)
             facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
+            facts["notes"] += self._learned
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
             verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
-            note = champion.crown(folder, ready.plan, prepared, ledger, storage, tracker)
-            return verdict, (note,) if note else ()
+            notes = (
+                champion.crown(folder, ready.plan, prepared, ledger, storage, tracker),
+                leave(ready.plan, ledger),
+            )
+            return verdict, tuple(filter(None, notes))
 
     @contextmanager
     def _phase(self, name: str, seat: Alone) -> Iterator[None]:

@@ -224,6 +224,7 @@ class Budget(Section):
     confirm: Annotated[int, Field(ge=0)] = 0
     seconds: Annotated[float, Field(gt=0)] | None = None
     early_stopping: RuleName = "auto"
+    experience: Annotated[str, Field(pattern=r"^(on|off|.*[/\\].*)$", description="on, off or a folder/")] = "off"
     sampler: Literal["tpe", "random"] = "tpe"
 
     @property

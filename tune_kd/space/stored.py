@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.space.load import dump, load
-from tune_kd.space.schema import Student, Teacher, names_a_file, paths
+from tune_kd.space.schema import Budget, Student, Teacher, names_a_file, paths
 from tune_kd.space.study import Study
 from tune_kd.space.yaml12 import parse
 
@@ -27,8 +27,15 @@ def asked(source: str | Path, settings: Sequence[str] = (), seed: int | None = N
             "teacher": _found(study.teacher),
             "teachers": tuple(map(_found, study.teachers)),
             "student": _found(study.student),
+            "budget": _shared(study.budget),
         }
     )
+
+
+def _shared(budget: Budget) -> Budget:
+    if budget.experience in ("on", "off"):
+        return budget
+    return budget.model_copy(update={"experience": f"{Path(budget.experience).expanduser().absolute()}/"})
 
 
 def _found(network: Network) -> Network:

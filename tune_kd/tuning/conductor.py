@@ -19,6 +19,7 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.space.schema import CONFIRM_SEEDS, TrialConfig
 from tune_kd.tuning.callbacks import Callback
 from tune_kd.tuning.entry import ATTEMPTS, FACTOR, RESULT, SECONDS, Entry, best_value, kept_value
+from tune_kd.tuning.forecast import Forecast
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.ranking import to_confirm
 from tune_kd.tuning.rules import GoOn, Rule
@@ -67,6 +68,7 @@ class Conductor:
         callback: Callback,
         taught: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
+        forecast: Forecast | None = None,
     ) -> None:
         self._plan = plan
         self._metric = plan.study.objective.metric
@@ -75,6 +77,8 @@ class Conductor:
         self._clock = clock
         self._taught = taught
         self._rules: dict[int, Rule] = {arm.number: ledger.rule(arm) for arm in plan.arms}
+        for arm in plan.arms:
+            self._rules[arm.number].arm, self._rules[arm.number].forecast = arm.name, forecast
         self._begun = clock()
         self._spent = self._noted = ledger.spent
         self._deadline = self._begun - self._spent + (plan.study.budget.seconds or math.inf)
@@ -97,6 +101,11 @@ class Conductor:
     def live(self) -> int:
         """Legs under way."""
         return len(self._live)
+
+    @property
+    def forecast_stopped(self) -> int:
+        """Trainings that a forecast kept from going on."""
+        return sum(rule.forecast_stopped for rule in self._rules.values())
 
     @property
     def could_run(self) -> int:

@@ -12,9 +12,13 @@ has shown, the forecast ranks instead, and as few go on as at the later rung tha
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from tune_kd.space.schema import Budget
+from tune_kd.tuning.forecast import rank_skill
 from tune_kd.tuning.objectives import Objective
 from tune_kd.tuning.rules.rule import NOTHING, GoOn, Rule
 from tune_kd.tuning.standing import Standing
@@ -31,19 +35,30 @@ LEAST: Final = 10
 Group = tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """Of a forecast, at a rung: who is ahead, and the later rung that it is as good as."""
+
+    as_at: int
+    order: tuple[int, ...]
+
+
 class Auto(Rule):
     def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
         super().__init__(budget, objective, costs)
         self.rungs = (*self.marks(budget), self.last)
-        least = max(
-            1, len(objective.models), budget.confirm, self._through(self.rungs[-2]) if self.rungs[1:] else self.trials
-        )
+        through = self._through(self.rungs[-2]) if len(self.rungs) > 1 else self.trials
+        least = max(1, through, len(objective.models), budget.confirm)
         self.complete = budget.complete or min(self.trials, least)
         self._groups: dict[int, Group] = {}
         self._all = [objective.standing(costs) for _ in self.rungs]
         self._kinds = [defaultdict[Group, Standing](lambda: objective.standing(costs)) for _ in self.rungs]
         self._between: set[int] = set()
         """Not at a rung: new, or put down on the way."""
+        self._configs: dict[int, Mapping[str, Any]] = {}
+        self._shown: dict[int, list[float]] = {}
+        """The best so far, epoch by epoch."""
+        self._opinions: dict[tuple[int, int], Opinion | None] = {}
         self._arriving: set[int] = set()
         """At a rung, though their process has not said yet that it is done."""
 
@@ -64,12 +79,14 @@ class Auto(Rule):
     def asked(self, number: int, config: Mapping[str, Any] = NOTHING) -> None:
         if number not in self.epochs:
             self._between.add(number)
+            self._configs[number], self._shown[number] = config, []
             self._groups[number] = tuple(config.get(key) for key in APART) if self.trials >= LEAST else ()
         super().asked(number, config)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
         self._leave(number)
         super().reported(number, epoch, value)
+        self._shown[number].append(self.best[number])
         if epoch in self.rungs:
             for standing in self._standings(number, self.rungs.index(epoch)):
                 standing.arrive(number, self.best[number])
@@ -118,12 +135,15 @@ class Auto(Rule):
         """How many go on from there: two thirds at a 27th of the epochs, and two thirds of these at each doubling."""
         return round(self.trials * math.pow(SHARE, 1 + math.log2(FIRST * epoch / self.last)))
 
-    def _places(self, rung: int) -> int:
-        return max(self.complete, self._through(self.rungs[rung]))
-
     def _next_from(self, rung: int) -> int | None:
         """First of a kind that lacks its share, then the best of all; what is on a front goes on in any case."""
-        there, gone, places = self._all[rung], self._gone_on(rung), self._places(rung)
+        opinion = self._opinion(rung)
+        there, gone = self._all[rung], self._gone_on(rung)
+        places = max(self.complete, self._through(self.rungs[opinion.as_at if opinion else rung]))
+        if opinion:
+            idle = self.open - self.live
+            best = (n for n in opinion.order if n in idle and self.epochs[n] == self.rungs[rung])
+            return next(best, None) if gone.total() < places else None
 
         def urgency(number: int) -> tuple[bool, float, int]:
             group = self._groups[number]
@@ -147,3 +167,45 @@ class Auto(Rule):
         low, high = self.rungs[rung : rung + 2]
         gone.update(self._groups[n] for n in self.live | self._between if low <= self.epochs[n] < high)
         return gone
+
+    # What earlier searches say.
+
+    def _opinion(self, rung: int) -> Opinion | None:
+        """Who of those at a rung is ahead by forecast, where that has earned its vote; a front it cannot rank."""
+        if self.forecast is None or self.objective.models:
+            return None
+        key = rung, len(self._all[rung].ranked)
+        if key not in self._opinions:
+            as_at = self.forecast.worth(rung)
+            if as_at is not None and rung:
+                as_at = self.forecast.worth(rung, self._own_skill(rung - 1))
+            order = self._forecast(rung) if as_at is not None else {}
+            ranked = tuple(sorted(order, key=lambda number: (-order[number], number)))
+            self._opinions[key] = None if as_at is None else Opinion(as_at, ranked)
+        return self._opinions[key]
+
+    @property
+    def forecast_stopped(self) -> int:
+        ranked = [len(standing.ranked) for standing in self._all]
+        return sum(
+            ranked[rung] - ranked[rung + 1]
+            for rung in range(len(self.rungs) - 1)
+            if self._opinions.get((rung, ranked[rung]))
+        )
+
+    def _forecast(self, rung: int) -> dict[int, float]:
+        assert self.forecast is not None
+        numbers = sorted(number for _, number in self._all[rung].ranked)
+        epoch = self.rungs[rung]
+        bests = np.array([[self._shown[n][max(0, epoch - 2)], self._shown[n][epoch - 1]] for n in numbers])
+        scores = self.forecast.scores(self.arm, rung, [self._configs[n] for n in numbers], bests)
+        return dict(zip(numbers, scores.tolist(), strict=True))
+
+    def _own_skill(self, before: int) -> float | None:
+        """How much better than what they had shown it ranked those that have come to the next rung since."""
+        came = sorted(number for _, number in self._all[before + 1].ranked)
+        now = np.array([self._shown[n][self.rungs[before + 1] - 1] for n in came])
+        shown = np.array([self._shown[n][self.rungs[before] - 1] for n in came])
+        guess = self._forecast(before)
+        skill = rank_skill(np.array([guess[n] for n in came]), now) - rank_skill(shown, now)
+        return skill if math.isfinite(skill) else None

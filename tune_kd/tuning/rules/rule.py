@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tune_kd.space.schema import Budget
+from tune_kd.tuning.forecast import Forecast
 from tune_kd.tuning.objectives import Objective
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
@@ -49,6 +50,9 @@ class Rule(ABC):
         self.open: set[int] = set()
         """Trials that have not ended."""
         self.completed = 0
+        self.arm = ""
+        self.forecast: Forecast | None = None
+        """What earlier searches teach, where there are any; a rule may ask it, or not."""
         self.closing = False
         """The time is up: what runs may end, nothing else is begun."""
 
@@ -95,6 +99,11 @@ class Rule(ABC):
         if len(self.epochs) < self.trials:
             return "new"
         return self.leftover() or ("wait" if self.live else "done")
+
+    @property
+    def forecast_stopped(self) -> int:
+        """Trainings that a forecast has kept from going on."""
+        return 0
 
     @property
     def waiting(self) -> Iterator[int]:
