@@ -95,8 +95,7 @@ class Session:
         self._shared = shared
         self._mirror = Mirror(chosen(request.storage, request.folder, request.name), request.folder)
         self._phases: dict[str, float] = {}
-        self._remembered = Remembered()
-        self._learned: Sequence[str] = ()
+        self._remembered = Remembered.of(request.study, request.folder, request.resume)
 
     def run(self) -> Outcome:
         """The whole search. What cannot be begun is an error; what was begun has an outcome."""
@@ -128,7 +127,6 @@ class Session:
         if asked.resume:
             given.check(asked.folder / names.LEDGER_FILE, asked.objects.digests)
         asked.objects.travelling.unpack()
-        self._remembered = Remembered.of(asked.study, asked.folder, asked.resume)
         todo = plan.make(self._remembered.warmed(self._with_teacher(asked.study)))
         prepared = prepare(todo, self._listener.said, asked.objects.dataset)
         for note in prepared.notes:
@@ -266,8 +264,8 @@ class Session:
                 self._stop.gently(),
             ):
                 everyone = Everyone([tracked, view, growing, *self._callbacks])
-                forecast = self._remembered.forecast(ready.study)
-                conductor = Conductor(ready.plan, ledger, everyone, teaching.ready, forecast=forecast)
+                earlier = self._remembered.forecast(ready.study)
+                conductor = Conductor(ready.plan, ledger, everyone, teaching.ready, forecast=earlier)
                 ready.seat.progress = lambda: view.summary
                 check = self._check(teaching)
                 try:
@@ -280,10 +278,9 @@ class Session:
                 self._listener.noted(f"{times} times a checkpoint could not be stored or read: {reason}")
             self._listener.said(view.summary)
             self._learned = self._remembered.changed(ready.plan, conductor.forecast_stopped)
-            for line in self._learned:
-                self._listener.said(f"experience   {line}")
-            for line in changes(ledger, ready.plan):
-                self._listener.said(f"confirmed   {line}")
+            for word, lines in (("experience", self._learned), ("confirmed", changes(ledger, ready.plan))):
+                for line in lines:
+                    self._listener.said(f"{word}   {line}")
             tracked.wait_for_run_ids(RUN_ID_SECONDS)
             return teaching.taught
 
