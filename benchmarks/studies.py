@@ -63,7 +63,8 @@ def part(folder: Path) -> Iterator[str]:
     unfinished = "" if ended else " **The search has not ended: these are the finals so far.**"
     yield f"`{command(study)}`: {done}.{unfinished}"
     yield ""
-    if found := published_table(verdict):
+    # Beside what was trained for an hour elsewhere, a run of minutes would only look like a failure.
+    if (found := published_table(verdict)) and not _reduced(study):
         columns, rows = found
         yield from _table(columns, rows)
         yield ""
@@ -75,7 +76,7 @@ def part(folder: Path) -> Iterator[str]:
         rows.append([cells.label(cell["cell"]), words.interval(gain), said, words.p_value(gain["p"]), cell["word"]])
     yield from _table(columns, rows)
     yield ""
-    yield from (f"- {note}" for note in published_notes(verdict))
+    yield from () if _reduced(study) else (f"- {note}" for note in published_notes(verdict))
     yield ""
 
 

@@ -81,6 +81,7 @@ def test_a_smaller_run_is_called_so_and_its_command_repeats_it(tmp_path: Path) -
     text = made(tmp_path / "page.md", ended(tmp_path / "runs", asked("budget.epochs=2", "data.size=500")))
     assert "### cifar10_tiny_cnn (reduced: it shows that the study runs, not what it finds)" in text
     assert "--set data.root=DIR --set budget.epochs=2 --set data.size=500`" in text
+    assert "72.70" not in text  # a run of minutes is not set beside what was published
     few = asked("conditions.student.model=[tiny_student]", "budget.epochs=2").model_dump(mode="json")
     repeated = load("cifar10_tiny_cnn", _sets(studies.command(few)))
     assert repeated.model_dump(mode="json") | {"data": few["data"]} == few
