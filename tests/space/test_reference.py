@@ -45,6 +45,8 @@ def study_with(name: str, value: Any) -> dict[str, Any]:
         raw["data"] = {"source": "scanned+drawn"}
     if name in ("teacher.tune", "teacher.head_lr"):
         raw["teacher"] = {"pretrained": True}
+    if name == "kd.momentum_gap":
+        raw["train"] = {"optimizer": "sgd"}
     if name.startswith("kd.teachers"):
         raw["teachers"] = [{"model": "digits_student"}]
     *sections, leaf = name.split(".")

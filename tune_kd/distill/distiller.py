@@ -21,13 +21,15 @@ NEVER: Final = 10**9
 
 @dataclass(frozen=True)
 class LossParts:
-    """The total is cross-entropy and the teacher's term by their weights. Only it carries gradients."""
+    """The total is cross-entropy and the teacher's term by their weights. Only it and these two carry gradients."""
 
     total: Tensor
     ce: Tensor
     kd: Tensor
     parts: Mapping[str, Tensor]
     """The teacher's term in parts, where it has several."""
+    terms: tuple[Tensor, ...] = ()
+    """Both, by their weights."""
 
 
 class Distiller(nn.Module):
@@ -119,7 +121,8 @@ def loss_parts(
     told = distiller(student, teacher, labels, epoch)
     term = sum(told.values(), torch.zeros_like(ce))
     parts = {name: told[name].detach() for name in distiller.parts}
-    return LossParts(weight_ce * ce + weight_kd * term, ce.detach(), term.detach(), parts)
+    terms = weight_ce * ce, weight_kd * term
+    return LossParts(terms[0] + terms[1], ce.detach(), term.detach(), parts, terms)
 
 
 def loss_weights(settings: Distillation, epoch: int, taught: bool, epochs: int = 1) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tune_kd import names
 from tune_kd.space import augmentations, methods, schema
-from tune_kd.space.domains import Grid
+from tune_kd.space.domains import Constant, Grid
 from tune_kd.space.messages import NO_VALUE, Problem, Problems, check_key, show, takes_weight
 from tune_kd.space.study import (
     AUGMENTATION,
@@ -209,6 +209,24 @@ def _check_teachers(study: Study) -> Iterator[Problem]:
             yield Problem(key, "looks at validation images, and data.split.validation is 0.", used)
 
 
+def _check_momenta(study: Study) -> Iterator[Problem]:
+    gap = study.kd.momentum_gap
+    if not gap and not varies(study, "kd.momentum_gap"):
+        return
+    optimizers = [*study.conditions.get("train.optimizer", ()), *_searched(study, "train.optimizer")]
+    if {*(optimizers or [study.train.optimizer])} != {"sgd"} or study.train.nesterov or varies(study, "train.nesterov"):
+        text = "is for train.optimizer sgd without train.nesterov. Set those, or leave it out."
+        yield Problem("kd.momentum_gap", text, gap)
+    elif study.train.momentum + gap >= 1 and not varies(study, "train.momentum"):
+        text = f"makes a momentum of {study.train.momentum + gap:g} with train.momentum: 1 and more remembers for ever."
+        yield Problem("kd.momentum_gap", text, gap)
+
+
+def _searched(study: Study, key: str) -> tuple[object, ...]:
+    domain = study.search.get(key)
+    return (domain.value,) if isinstance(domain, Constant) else tuple(getattr(domain, "values", ()))
+
+
 def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
     if teacher.checkpoint is not None and teacher.pretrained is not False:
         text = f"stands beside {at}.checkpoint. That is used as it is, pretrained weights are trained on: keep one."
@@ -224,5 +242,5 @@ def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing, _check_teachers,
+    _check_mixing, _check_teachers, _check_momenta,
 )  # fmt: skip

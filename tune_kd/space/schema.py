@@ -178,6 +178,7 @@ class Distillation(Section):
     teachers: Positive | Literal["all"] = "all"
     teachers_mean: Literal["probabilities", "logits"] = "probabilities"
     teachers_weight: Literal["equal", "validation", "confidence"] = "equal"
+    momentum_gap: Share = 0.0
     weight: Annotated[float, Field(ge=0)] | None = None
     ce_weight: Annotated[float, Field(ge=0)] | None = None
     alpha_schedule: Course = "constant"

@@ -46,7 +46,7 @@ MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
 RARE: Final = (
     "kd.alpha_schedule", "kd.alpha_end", "kd.weight", "kd.ce_weight", "kd.temperature_schedule", "kd.temperature_end",
-    "kd.layers", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight",
+    "kd.layers", "kd.momentum_gap", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight",
 )  # fmt: skip
 """Keys that are no part of a trial's settings where the study has no use for them."""
 SMOOTHING: Final = "train.label_smoothing"

@@ -11,6 +11,7 @@ from torch import nn
 from tune_kd.space.schema import Train
 from tune_kd.training import process
 from tune_kd.training.fine_tuning import FineTuning
+from tune_kd.training.two_momenta import TwoMomenta
 
 FROM_SCRATCH = FineTuning()
 
@@ -24,13 +25,18 @@ def step(optimizer: torch.optim.Optimizer) -> None:
         inspect.unwrap(type(optimizer).step)(optimizer)
 
 
-def make_optimizer(model: nn.Module, settings: Train, tuning: FineTuning = FROM_SCRATCH) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, settings: Train, tuning: FineTuning = FROM_SCRATCH, gap: float = 0.0
+) -> torch.optim.Optimizer:
+    """A gap between the momenta of both terms of the loss is for a student that has a teacher."""
     process.spare_the_compiler()
     device = next(model.parameters()).device
     # A recorded step reads the rate from the GPU's memory, and counts its steps there.
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.lr, device=device) if on_gpu else settings.lr
     weights = _groups(model, settings, tuning, on_gpu)
+    if settings.optimizer == "sgd" and gap:
+        return TwoMomenta(weights, rate, settings.momentum, gap)
     if settings.optimizer == "sgd":
         # Nesterov momentum is defined only where there is momentum.
         nesterov = settings.nesterov and settings.momentum > 0

@@ -16,6 +16,7 @@ from tune_kd.space.study import Study
 from tune_kd.training import precision
 from tune_kd.training.optim import step
 from tune_kd.training.precision import Precision
+from tune_kd.training.two_momenta import TwoMomenta
 
 
 class Online(Protocol):
@@ -90,7 +91,10 @@ class Step:
         smoothing = self.settings.train.label_smoothing
         parts = loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        parts.total.backward()
+        if isinstance(self.optimizer, TwoMomenta):
+            self.optimizer.backward(*parts.terms)
+        else:
+            parts.total.backward()
         step(self.optimizer)
         return torch.stack([parts.ce, parts.kd, *parts.parts.values()])
 

@@ -88,7 +88,8 @@ def train(
             model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
         )
         model, distiller, online = method_for(of, settings.kd, teacher)
-    optimizer = make_optimizer(joined(model, distiller), settings.train, job.tuning)
+    gap = settings.kd.momentum_gap if distiller is not None else 0.0
+    optimizer = make_optimizer(joined(model, distiller), settings.train, job.tuning, gap)
     state = _resume(saved, model, distiller, optimizer)
     # It can be ahead of this leg, where a search goes on from an older copy of its ledger.
     for metrics in state["history"][job.reported : job.until]:
