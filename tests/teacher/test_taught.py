@@ -10,7 +10,8 @@ from tune_kd.models import build
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import Ensemble
 from tune_kd.teacher.making import Teacher
-from tune_kd.teacher.taught import MADE, Taught
+from tune_kd.teacher.taught import FIELDS, MADE, Taught
+from tune_kd.training import checkpoint
 
 
 def taught() -> Taught:
@@ -43,3 +44,13 @@ def test_what_is_not_whole_is_made_again(tmp_path: Path, content: bytes | None) 
     if content is not None:
         storage.write(MADE, content)
     assert Taught.kept(storage) is None
+
+
+def test_the_one_teacher_of_an_earlier_version_is_taken_up(tmp_path: Path) -> None:
+    storage, made = Storage.at(str(tmp_path)), taught()
+    (own, _), told = made.teachers.members, {**made.facts, names.VAL_ACCURACY: 0.7}
+    state = {name: getattr(own, name) for name in FIELDS} | {"weights": dict(own.weights), "facts": told}
+    storage.write(MADE, checkpoint.packed(state))
+    again = Taught.kept(storage)
+    assert again is not None
+    assert (again.teachers.digest, again.teachers.accuracies, again.facts) == (own.digest, (0.7,), told)

@@ -13,6 +13,7 @@ from tune_kd.teacher.ensemble import Ensemble
 from tune_kd.teacher.making import Teacher
 from tune_kd.training import checkpoint
 
+FIELDS = tuple(field.name for field in fields(Teacher))
 MADE = f"{names.CHECKPOINT_DIR}/teacher.made"
 
 
@@ -24,7 +25,7 @@ class Taught:
     def keep(self, storage: Storage) -> None:
         """Where there is no room for them, they are made again."""
         members = [
-            {field.name: getattr(each, field.name) for field in fields(Teacher)} | {"weights": dict(each.weights)}
+            {name: getattr(each, name) for name in FIELDS} | {"weights": dict(each.weights)}
             for each in self.teachers.members
         ]
         state = {"members": members, "accuracies": list(self.teachers.accuracies), "facts": self.facts}
@@ -40,7 +41,9 @@ class Taught:
                 if path is None:
                     return None
                 state = checkpoint.load(path)
-            members = tuple(Teacher(**each) for each in state["members"])
-            return Taught(Ensemble(members, tuple(state["accuracies"])), state["facts"])
+            # A search that was begun when there was one teacher goes on with it.
+            each = state["members"] if "members" in state else [{name: state[name] for name in FIELDS}]
+            right = state["accuracies"] if "members" in state else [state["facts"][names.VAL_ACCURACY]]
+            return Taught(Ensemble(tuple(Teacher(**one) for one in each), tuple(right)), state["facts"])
         except (InputError, KeyError):
             return None
