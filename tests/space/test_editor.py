@@ -45,6 +45,7 @@ def test_all_studies_are_looked_at() -> None:
         {"study": "s", "conditions": {"data.size": 100}},
         {"study": "s", "conditions": {"data.size": [-1]}},
         {"study": "s", "first": {"kd.alpha": 1}},
+        {"study": "s", "teacher": {"normalize": {"mean": "much"}}},
     ],
 )
 def test_what_is_wrong_is_underlined(wrong: dict[str, Any], check: Any) -> None:
@@ -57,6 +58,7 @@ def test_what_is_wrong_is_underlined(wrong: dict[str, Any], check: Any) -> None:
         {"study": "s", "search": {"kd": {"alpha": {"uniform": [0, 1]}}, "train.lr": 0.1}},
         {"study": "s", "search": {"kd.rest_weight": {"uniform": [1, 2], "when": {"kd.method": "dkd"}}}},
         {"study": "s", "conditions": {"data.size": [100, "all"]}, "first": None},
+        {"study": "s", "teacher": {"normalize": {"mean": [0.5], "std": [0.25]}}},
     ],
 )
 def test_what_is_right_passes(right: dict[str, Any], check: Any) -> None:

@@ -77,12 +77,27 @@ def _leaf(key: Key) -> dict[str, Any]:
     """One key. Nothing after a colon is as good as no key, so null is allowed everywhere."""
     field = field_of(key.name)
     kind = TypeAdapter(cast(Any, Annotated[field.annotation, field]))
-    found = kind.json_schema()
+    found = _whole(kind.json_schema())
     shape = {name: value for name, value in found.items() if name not in ("default", "description", "title")}
     told = f"{key.means}\n\ntakes: {key.allowed}" + (f"\npublished: {key.published}" if key.published else "")
     allowed = shape if key.required else {"anyOf": [shape, {"type": "null"}]}
     default = {} if key.required or key.default is None else {"default": _plain(key.default)}
     return {"description": told, **allowed, **default, "examples": [key.example]}
+
+
+def _whole(shape: dict[str, Any]) -> dict[str, Any]:
+    """Without references into itself, which would mean something else as a part of the whole schema."""
+    parts = shape.pop("$defs", {})
+
+    def filled(here: Any) -> Any:
+        if isinstance(here, list):
+            return [filled(each) for each in here]
+        if not isinstance(here, dict):
+            return here
+        name = here.get("$ref", "").removeprefix("#/$defs/")
+        return filled(parts[name]) if name else {key: filled(value) for key, value in here.items()}
+
+    return dict(filled(shape))
 
 
 def _plain(value: Any) -> Any:
