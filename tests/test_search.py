@@ -108,6 +108,7 @@ def test_the_folder_holds_what_it_should(ran: Ran) -> None:
         names.TRIALS_FILE,
         names.FINALS_FILE,
         names.VERDICT_FILE,
+        names.EXAMPLES_FILE,
         names.REPORT_FILE,
         names.MODEL_DIR,
         names.CHECKPOINT_DIR,

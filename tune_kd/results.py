@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import tune_kd
-from tune_kd import names, summary
+from tune_kd import examples, names, summary
 from tune_kd.execution.resources import Shares
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
@@ -55,6 +55,7 @@ def write(
     computed = {names.HOURS: _hours([trials, finals], shares), names.LOOKS: ledger.look()}
     known = {"study": plan.study.study, "teacher": dict(teacher), "facts": {**facts, **computed}}
     replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
+    replace(folder / names.EXAMPLES_FILE, examples.written(plan.study, prepared))
     return summary.write(folder)
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tune_kd.errors import InputError
-from tune_kd.names import FINALS_FILE, STUDY_FILE, TEST_ACCURACY, TRIALS_FILE, VERDICT_FILE
+from tune_kd.names import EXAMPLES_FILE, FINALS_FILE, STUDY_FILE, TEST_ACCURACY, TRIALS_FILE, VERDICT_FILE
 from tune_kd.space.yaml12 import parse
 
 AGAIN = (
@@ -27,6 +27,8 @@ class Results:
     finals: pd.DataFrame
     teacher: Mapping[str, Any]
     facts: Mapping[str, Any]
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    """Some of the images, where the search has kept any."""
 
 
 def read(folder: Path) -> Results:
@@ -38,7 +40,8 @@ def read(folder: Path) -> Results:
     missing = not (folder / FINALS_FILE).exists()
     finals = pd.DataFrame() if missing else _table(folder / FINALS_FILE, ("arm", "seed", TEST_ACCURACY))
     verdict = _verdict(folder / VERDICT_FILE)
-    return Results(folder, study, trials, finals, _part(verdict, "teacher"), _part(verdict, "facts"))
+    examples = _examples(folder / EXAMPLES_FILE)
+    return Results(folder, study, trials, finals, _part(verdict, "teacher"), _part(verdict, "facts"), examples)
 
 
 def _study(path: Path) -> Mapping[str, Any]:
@@ -78,6 +81,15 @@ def _verdict(path: Path) -> Mapping[str, Any]:
         reason = _first_line(error)
         raise InputError(f"{path}: cannot be read as JSON ({reason}). Delete it to judge again without it.") from None
     return verdict if isinstance(verdict, dict) else {}
+
+
+def _examples(path: Path) -> Mapping[str, Any]:
+    """Pictures for the eye: no report fails for want of them."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _part(verdict: Mapping[str, Any], key: str) -> Mapping[str, Any]:

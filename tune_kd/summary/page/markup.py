@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-VOID: Final = frozenset({"meta", "br", "hr", "col"})
+VOID: Final = frozenset({"meta", "br", "hr", "col", "img"})
 
 Attribute = str | int | float | bool | None
 

@@ -20,6 +20,7 @@ from tune_kd.summary.page import (
     plots_time,
     svg,
 )
+from tune_kd.summary.page.examples import examples, intro
 from tune_kd.summary.page.markup import Markup, el, join
 from tune_kd.summary.page.page import grid, page, section
 from tune_kd.summary.results import Results
@@ -35,6 +36,7 @@ SECTIONS: Final = {
     "cost": "Size and speed",
     "classes": "By class",
     "time": "Where the time went",
+    "images": "What the networks saw",
     "run": "What was run",
 }
 FRONT: Final = (
@@ -71,6 +73,7 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
             "classes", SECTIONS["classes"], "Which classes gain and which lose.", tables.class_table(each)
         ),
         "time": _time(verdict, results.trials, results.finals),
+        "images": section("images", SECTIONS["images"], intro(results.examples), examples(results.examples)),
         "run": _run(verdict, results.study),
     }
     started = finite(verdict["facts"].get("started"))
