@@ -41,8 +41,8 @@ def test_the_word_is_of_the_metric():
 
 def test_accuracy_stands_beside_it():
     said = sentences(judged("macro_f1"))[0]
-    assert "71.5 % distilled against 51.5 % from scratch" in said
-    assert "Accuracy: 86.0 % distilled, 90.8 % from scratch." in said
+    assert "71.5 % distilled against 51.5 % without teacher" in said
+    assert "Accuracy: 86.0 % distilled, 90.8 % without teacher." in said
     assert "Accuracy:" not in sentences(judged("accuracy"))[0]
 
 

@@ -73,7 +73,7 @@ def _curves(arms: Sequence[Grown]) -> Markup:
         cells.setdefault(arm.cell, []).append(arm)
     drawn = [_panel(f"growing{place}", cell, group) for place, (cell, group) in enumerate(cells.items())]
     shown = [panel for panel in drawn if panel]
-    legend = svg.legend(("line-scratch", "from scratch"), ("line-distilled", "distilled"))
+    legend = svg.legend(("line-scratch", "without teacher"), ("line-distilled", "distilled"))
     return el("div", legend, grid("two", shown)) if shown else Markup()
 
 

@@ -65,7 +65,7 @@ def answer(cell: Mapping[str, Any]) -> str:
     if gain["low"] is None:
         known = [f"{arm} reached {percent(cell[arm]['mean'])} %" for arm in (DISTILLED, SCRATCH) if cell[arm]]
         return f"{reason} ({'; '.join(known)})." if known else f"{reason}."
-    reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % from scratch"
+    reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % without teacher"
     between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
     said = f"{reached}, a gain of {points(gain['mean'])} points ({between}{note}){_wider(gain)}."
@@ -78,7 +78,9 @@ def beside(cell: Mapping[str, Any]) -> str:
     known = [(one["mean"], one.get(TEST_ACCURACY)) for one in pair if one]
     if any(accuracy is None for _, accuracy in known) or all(abs(mean - accuracy) < SAME for mean, accuracy in known):
         return ""
-    return f"Accuracy: {percent(pair[0][TEST_ACCURACY])} % distilled, {percent(pair[1][TEST_ACCURACY])} % from scratch."
+    return (
+        f"Accuracy: {percent(pair[0][TEST_ACCURACY])} % distilled, {percent(pair[1][TEST_ACCURACY])} % without teacher."
+    )
 
 
 def _wider(gain: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def bars(verdict: Mapping[str, Any]) -> Markup | None:
     title = f"Test {words.metric(verdict)} of teacher, scratch and distilled students"
     drawing = svg.chart("bars", title, _said(shown, teacher), svg.HALF, y + 42, axis, reference, *body)
     caption = "Mean over the repeats with its standard deviation. The dashed line is the teacher."
-    entries = svg.legend(("b-scratch", "from scratch"), ("b-distilled", "distilled"), ("b-teacher", "teacher"))
+    entries = svg.legend(("b-scratch", "without teacher"), ("b-distilled", "distilled"), ("b-teacher", "teacher"))
     return svg.figure(join([entries, drawing]), "Teacher, scratch, distilled", caption)
 
 

@@ -92,7 +92,7 @@ def _front(found: Sequence[Model], cost: Cost, metric: str) -> Markup:
     ]
     said = "On the front: " + "; ".join(f"{model.name}, {words.percent(model.accuracy)} %" for model in best)
     drawing = svg.chart(cost.key, cost.heading, said, svg.HALF, 314, *drawn)
-    entries = ((SCRATCH, "from scratch"), (DISTILLED, "distilled"), (TEACHER, "teacher"), ("winner", "on the front"))
+    entries = ((SCRATCH, "without teacher"), (DISTILLED, "distilled"), (TEACHER, "teacher"), ("winner", "on the front"))
     return svg.figure(join([svg.legend(*entries), drawing]), cost.heading, CAPTION)
 
 

@@ -21,7 +21,7 @@ MOST_EPOCHS: Final = 60
 """Places of one curve that are drawn."""
 LEFT, TOP, BOTTOM = 44, 30, 206
 LEGEND: Final = (
-    ("line-scratch", "from scratch"),
+    ("line-scratch", "without teacher"),
     ("line-distilled", "distilled"),
     ("stopped", "stopped"),
     ("finished", "trained to the end"),

@@ -45,7 +45,7 @@ def _front(
     said = [f"{point['model']}: {arm} {words.spread(one)}" for point, arm, one in tested]
     title = f"Accuracy against {unit[0]}: {cells.label(cell['cell'])}"
     drawing = svg.chart(name, title, "; ".join(said), svg.HALF, BOTTOM + 44, *drawn)
-    entries = svg.legend((SCRATCH, "from scratch"), (DISTILLED, "distilled"))
+    entries = svg.legend((SCRATCH, "without teacher"), (DISTILLED, "distilled"))
     return svg.figure(join([entries, drawing]), cells.label(cell["cell"]), CAPTION)
 
 

@@ -13,8 +13,8 @@ MOST_ROWS: Final = 12
 SIGNS: Final = {HELPS: "▲", HURTS: "▼", NO_DIFFERENCE: ""}
 KINDS: Final = {HELPS: "helps", HURTS: "hurts", NO_DIFFERENCE: "none"}
 HEAT_CAPTION: Final = (
-    "Points. Blue: the distilled student is better; orange: the one from scratch. ▲ helps, ▼ hurts; pale and without a "
-    "sign: no difference shown."
+    "Points. Blue: the distilled student is better; orange: the one without teacher. ▲ helps, ▼ hurts; pale, "
+    "without a sign: no difference shown."
 )
 FIRST: Final = ("data.source", "data.size")
 """Conditions that the heat map prefers as its sides."""

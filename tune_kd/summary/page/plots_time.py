@@ -98,7 +98,7 @@ def effort(verdict: Mapping[str, Any], trials: pd.DataFrame) -> Markup | None:
         f"{cells.label(cell['cell'])}, {arm}: {duration(sum(spent.values()))}" for cell, arm, spent in found
     )
     drawing = svg.chart("effort", "Training time of each arm by how its trials ended", said, svg.HALF, y, *body)
-    entries = svg.legend(("b-scratch", "from scratch"), ("b-distilled", "distilled"), ("b-full", "failed"))
+    entries = svg.legend(("b-scratch", "without teacher"), ("b-distilled", "distilled"), ("b-full", "failed"))
     caption = "Full colour: trials that trained to the end; pale: trials that were stopped early."
     return svg.figure(join([entries, drawing]), "In training, by arm", caption)
 
