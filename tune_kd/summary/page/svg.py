@@ -51,7 +51,7 @@ class Scale:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for steps in ((1, 2, 5), (1, 3), (1,)):
             found = [step * 10.0**power for power in decades for step in steps]
-            inside = [value for value in found if self.low * 0.999 <= value <= self.high * 1.001]
+            inside = [value for value in found if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
             if len(inside) <= count + 1:
                 break
         return inside
