@@ -119,7 +119,7 @@ def test_a_method_and_the_smoothed_control_are_searched_trained_and_compared(res
     trials = result.trials
     arms = [*trials[["arm", "config.student.model", "config.kd.method"]].itertuples(index=False, name=None)]
     taught = [(DISTILLED, student, method) for student in ("small", "wide") for method in ("kd", "mine")]
-    untaught = [(arm, student) for arm in names.CONTROLS for student in ("small", "wide")]
+    untaught = [(arm, student) for arm in (names.SCRATCH, names.SMOOTHED) for student in ("small", "wide")]
     assert {arm for arm in arms if arm[0] == DISTILLED} == set(taught)
     assert {arm[:2] for arm in arms if arm[0] != DISTILLED} == set(untaught)
     smoothing, power = trials["config.train.label_smoothing"], trials["config.kd.mine_power"]

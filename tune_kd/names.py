@@ -10,7 +10,11 @@ DISTILLED: Final = "distilled"
 SCRATCH: Final[Literal["scratch"]] = "scratch"
 SMOOTHED: Final[Literal["smoothed"]] = "smoothed"
 """Trained without a teacher on smoothed labels: what a teacher gains beyond this is not a regulariser's."""
-CONTROLS: Final = (SCRATCH, SMOOTHED)
+RANDOM_TEACHER: Final[Literal["random_teacher"]] = "random_teacher"
+"""Taught by what the teacher says of another image: what a teacher gains beyond this is what it knows."""
+CONTROLS: Final = (SCRATCH, SMOOTHED, RANDOM_TEACHER)
+TAUGHT: Final = (DISTILLED, RANDOM_TEACHER)
+"""The arms that have a teacher's term."""
 
 # What a training is for.
 TRIAL: Final = "trial"

@@ -33,7 +33,7 @@ class Plan:
 
     def arm(self, cell: Cell, name: str) -> Arm | None:
         """The arm that answers for a cell; cells that differ only in how they distil share one scratch arm."""
-        wanted = cell if name == names.DISTILLED else control_cell(cell)
+        wanted = own_cell(cell, name)
         return next((arm for arm in self.arms if arm.name == name and arm.cell == wanted), None)
 
     def rivals(self, arm: Arm) -> tuple[Arm, ...]:
@@ -77,10 +77,15 @@ def make(study: Study) -> Plan:
     arms: list[Arm] = []
     for cell in every:
         controls = study.controls if study.control else ()
-        for name, own in [(names.DISTILLED, cell), *((name, control_cell(cell)) for name in controls)]:
+        for name, own in [(names.DISTILLED, cell), *((name, own_cell(cell, name)) for name in controls)]:
             if not any(arm.name == name and arm.cell == own for arm in arms):
                 arms.append(Arm(len(arms), name, own))
     return Plan(study, every, tuple(arms))
+
+
+def own_cell(cell: Cell, name: str) -> Cell:
+    """The arm's: one without a teacher serves cells that differ only in how they distil."""
+    return cell if name in names.TAUGHT else control_cell(cell)
 
 
 def control_cell(cell: Cell) -> Cell:

@@ -42,7 +42,7 @@ def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
     """What filling the cache costs each epoch of a distilled arm: all arms are shown the same views of an image."""
     study, kinds = todo.study, _kinds(todo)
     per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
-    arms = [arm for arm in todo.arms if arm.name == names.DISTILLED]
+    arms = [arm for arm in todo.arms if arm.name in names.TAUGHT]
     cached = [views for views in kinds if not views.mixing]
     looked_up = sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
     shown = sum(views.count * (1 - (1 - 1 / views.count) ** study.budget.epochs) for views in cached)

@@ -235,7 +235,7 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
 
     def epoch(arm: Arm) -> float:
         images = study.train.epoch_images or max(student_images(study, arm.cell, prepared))
-        looked_up = logits + runs_beside(study, arm) * images / running[0] if arm.name == names.DISTILLED else 0.0
+        looked_up = logits + runs_beside(study, arm) * images / running[0] if arm.name in names.TAUGHT else 0.0
         return images / student.training + validation / student.evaluating + student.epoch + looked_up
 
     slots, gpu = where.slots(study.resources)

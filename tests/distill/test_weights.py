@@ -96,7 +96,8 @@ def test_smoothed_labels_are_an_arm_without_a_teacher() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("controls: [smoothed]", r"Allowed: \[scratch\] or \[scratch, smoothed\]"),
+        ("controls: [smoothed]", "Allowed: scratch, and beside it smoothed and random_teacher"),
+        ("controls: [scratch, random_teacher]\nkd: {method: kd+at}", "compares feature maps"),
         ("controls: [scratch, scratch]", "Allowed"),
         ("controls: [scratch, smoothed]\nsearch: {train.label_smoothing: {uniform: [0, 0.2]}}", "varies already"),
     ],

@@ -9,6 +9,8 @@ from scipy import stats
 
 from tune_kd import names
 from tune_kd.summary import headline, judge, sentences, statistics
+from tune_kd.summary.page.report import report
+from tune_kd.summary.results import Results
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
 
 FACTS = {"classes": [str(digit) for digit in range(10)]}
@@ -144,3 +146,23 @@ def test_a_loss_that_was_seen_is_bounded_too():
 def test_what_each_arm_had_to_search_is_told(search, said):
     verdict = judge({"search": search}, pd.DataFrame(), finals(BETTER), {}, FACTS)
     assert said in verdict["method"]["text"]
+
+
+def test_other_controls_stand_beside_without_a_word(tmp_path):
+    rows = finals(BETTER)
+    more = pd.DataFrame(
+        {"arm": arm, "seed": seed, names.TEST_ACCURACY: score - less, "state": names.COMPLETE, names.STOP_REASON: ""}
+        for arm, less in ((names.SMOOTHED, 0.01), (names.RANDOM_TEACHER, 0.05))
+        for seed, score in enumerate(BETTER)
+    )
+    study = {"study": "s", "controls": ["scratch", "smoothed", "random_teacher"]}
+    verdict = judge(study, pd.DataFrame(), pd.concat([rows, more], ignore_index=True), {}, FACTS)
+    (cell,) = verdict["cells"]
+    assert list(cell["controls"]) == [names.SMOOTHED, names.RANDOM_TEACHER]
+    assert cell["controls"][names.RANDOM_TEACHER]["beyond"]["mean"] == pytest.approx(0.05)
+    assert cell["gain"]["mean"] == pytest.approx(judged(BETTER)["cells"][0]["gain"]["mean"])
+    trials = pd.DataFrame(columns=["number", "arm", "state", "value"])
+    page = report(Results(tmp_path, study, trials, rows, {}, {}), verdict)
+    assert "Other controls, in %" in page
+    assert "random teacher" in page
+    assert judged(BETTER)["cells"][0]["controls"] == {}

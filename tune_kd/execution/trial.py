@@ -22,9 +22,10 @@ from tune_kd.execution.order import NOTES, Order
 from tune_kd.execution.workbench import Workbench, guides_of, teacher_on_test, workbench
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making as teacher
+from tune_kd.teacher.shuffled import Shuffled
 from tune_kd.training import checkpoint, measures, rates
 from tune_kd.training.images import as_tensor
-from tune_kd.training.train import Diverged, Job, test_scores, train
+from tune_kd.training.train import Diverged, Job, TeacherLogits, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.entry import RESULT, best_weights
 
@@ -76,10 +77,12 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str,
     )  # fmt: skip
     # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, tell) as (saved, told):
-        guide = None
-        if order.arm == names.DISTILLED and order.teacher is not None and study.kd.teaches:
+        guide: TeacherLogits | None = None
+        if order.arm in names.TAUGHT and order.teacher is not None and study.kd.teaches:
             views = Views.of(study.augment, study.seed)
             guide = guides_of(reference, order.share.gpu, order.teacher, views, study.kd)
+            if order.arm == names.RANDOM_TEACHER:
+                guide = Shuffled(guide, bench.images.images, views, as_tensor(chosen), study.seed)
         heard: list[dict[str, float]] = []
         clock = rates.Clock(data.images.device)
 

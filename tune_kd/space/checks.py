@@ -9,6 +9,7 @@ from tune_kd import names
 from tune_kd.space import augmentations, methods, schema
 from tune_kd.space.domains import Constant, Grid
 from tune_kd.space.messages import NO_VALUE, Problem, Problems, check_key, show, takes_weight
+from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.study import (
     AUGMENTATION,
     MAX_CELLS,
@@ -124,11 +125,26 @@ def _check_mixing(study: Study) -> Iterator[Problem]:
 def _check_controls(study: Study) -> Iterator[Problem]:
     named = study.controls
     if names.SCRATCH not in named or len(set(named)) != len(named):
-        text = "not allowed. Allowed: [scratch] or [scratch, smoothed]; for no control at all write `control: false`."
+        text = (
+            "not allowed. Allowed: scratch, and beside it smoothed and random_teacher; for no control at all write "
+            "`control: false`."
+        )
         yield Problem("controls", text, named)
     elif names.SMOOTHED in named and varies(study, SMOOTHING):
         text = f"{SMOOTHING} varies already, in every arm. Take it out there, or take smoothed out of controls."
         yield Problem("controls", text, named)
+    elif names.RANDOM_TEACHER in named and (method := _on_features(study)):
+        text = (
+            f"random_teacher has a teacher's logits of another image, and kd.method {method} compares feature maps of "
+            "the same one. Take random_teacher out, or choose a method on logits."
+        )
+        yield Problem("controls", text, named)
+
+
+def _on_features(study: Study) -> str:
+    """A method on feature maps that some trial may use; empty where there is none."""
+    found = [m for m in methods_of(study) if any(METHODS[part].features for part in parts(str(m)))]
+    return str(found[0]) if found else ""
 
 
 def _check_published(study: Study) -> Iterator[Problem]:

@@ -84,7 +84,7 @@ class Study(Section):
     search: Annotated[Mapping[str, InstanceOf[Domain]], BeforeValidator(read_search)] = Field(default_factory=dict)
     first: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(read_first)] = ()
     control: bool = True
-    controls: tuple[Literal["scratch", "smoothed"], ...] = (names.SCRATCH,)
+    controls: tuple[Literal["scratch", "smoothed", "random_teacher"], ...] = (names.SCRATCH,)
     objectives: Annotated[tuple[schema.Objective, ...], Field(description=schema.ALLOWED_OBJECTIVES)] = (
         schema.ACCURACY,
     )
@@ -222,7 +222,7 @@ def resolve(study: Study, config: TrialConfig) -> Study:
 
 def _kept(study: Study, arm: str) -> tuple[str, ...]:
     """The keys of `search` that an arm has: a student without a teacher has no distillation to set."""
-    return tuple(key for key in in_order(study.search) if arm == names.DISTILLED or not key.startswith("kd."))
+    return tuple(key for key in in_order(study.search) if arm in names.TAUGHT or not key.startswith("kd."))
 
 
 def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
@@ -231,7 +231,7 @@ def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
     def moot(parent: str) -> bool:
         # The control searches the same dimensions: what hangs on a distillation key that varies is always free in it.
         varies = parent in study.search or parent in study.conditions
-        return arm != names.DISTILLED and parent.startswith("kd.") and varies
+        return arm not in names.TAUGHT and parent.startswith("kd.") and varies
 
     fits = all(moot(parent) or config[parent] in values for parent, values in study.search[key].when.items())
     fits = fits and methods.counts(key, config["kd.method"])

@@ -65,6 +65,8 @@ class Cell:
     """What takes from the word, or from the lack of one."""
     failed: Mapping[str, Any] = field(default_factory=dict)
     """By arm: how many finals failed, of how many, and why."""
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    """Arms beside scratch, and what the distilled one has `beyond` each."""
     lost: Mapping[str, Any] = field(default_factory=dict)
     """By arm: how many finals failed or collapsed, of how many, and the share of trainings, `at_most`."""
     model: str = ""
@@ -126,6 +128,7 @@ def _cell(one: Mapping[str, Any], where: Mapping[str, Any]) -> Cell:
         scratch=_side(one[SCRATCH]),
         but=one.get("but", ""),
         failed=one.get("failed") or {},
+        controls=one.get("controls") or {},
         lost=one.get("lost") or {},
         model=one.get("model", ""),
         cost=one.get(COST),

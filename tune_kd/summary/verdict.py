@@ -11,6 +11,7 @@ from tune_kd.names import (
     ACCURACY,
     COMPLETE,
     CONFIG_PREFIX,
+    CONTROLS,
     COST,
     DISTILLED,
     FAIL,
@@ -23,7 +24,7 @@ from tune_kd.summary.statistics import Gain
 
 Verdict = dict[str, Any]
 
-ANSWER = (*cells.ARMS, "gain", "failed", "lost", "word", "but")
+ANSWER = (*cells.ARMS, "gain", "failed", "lost", "controls", "word", "but")
 """What a cell, or a point of its front, is told by."""
 
 NO_CONTROL = "the study has no scratch arm, so there is no control to compare with"
@@ -108,8 +109,27 @@ def _compare(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measu
     if measure.metric == ACCURACY:  # of the others an image is no part that could be drawn again by itself
         gain["seeds_and_images"] = crossed.interval(right[DISTILLED], right[SCRATCH], statistics.LEVEL)
     lost = {arm: failures.lost(best[arm], failed[arm]) for arm in cells.ARMS}
-    told = {"gain": cells.plain(gain), "failed": failed, "lost": lost, "word": "", "but": ""}
+    controls = _controls(cell, finals, best[DISTILLED], measure)
+    told = {"gain": cells.plain(gain), "failed": failed, "lost": lost, "controls": controls, "word": "", "but": ""}
     return {"cell": cells.plain(cell), **best, **told}
+
+
+def _controls(
+    cell: cells.Cell, finals: pd.DataFrame, distilled: Mapping[str, Any] | None, measure: Measure
+) -> dict[str, Any]:
+    """The other controls, and what the distilled arm has beyond each. These tell what a gain is made of: no words."""
+    found: dict[str, Any] = {}
+    for arm in CONTROLS:
+        groups = arms.candidates(cells.rows(finals, cell, arm), arm) if arm != SCRATCH else []
+        if not groups or (good := arms.tested(groups[0][1])).empty:
+            continue
+        scores = arms.by_seed(good)
+        mean, sd = statistics.mean_sd(list(scores.values()))
+        beyond = failures.numbers(statistics.gain(_scores(distilled), scores, measure.step))
+        counted = failures.count(groups[0][1])
+        found[arm] = {"mean": mean, "sd": sd, "n": len(scores), "failed": counted, "config": groups[0][0]}
+        found[arm]["beyond"] = cells.plain(beyond)
+    return found
 
 
 def compared(

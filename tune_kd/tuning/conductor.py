@@ -123,7 +123,7 @@ class Conductor:
         return max(rule.trials - len(rule.epochs), int(isinstance(rule.next(), GoOn)))
 
     def _may_train(self, arm: Arm) -> bool:
-        return self._taught() or arm.name != names.DISTILLED
+        return self._taught() or arm.name not in names.TAUGHT
 
     # What to train next.
 

@@ -97,7 +97,7 @@ def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
 
 def _settings(cell: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     """How it distils says nothing of a student without a teacher."""
-    untaught = entry.arm.name != names.DISTILLED
+    untaught = entry.arm.name not in names.TAUGHT
     return {names.CELL_PREFIX + key: level for key, level in cell.items()} | {
         names.CONFIG_PREFIX + key: None if untaught and key.startswith("kd.") else value
         for key, value in entry.config.items()

@@ -139,7 +139,13 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
         else "The study ran without a scratch arm: there is no control, and no gain can be stated."
     )
     return section(
-        "verdict", SECTIONS["verdict"], control, tables.verdict_table(verdict), grid("two", charts), _method(verdict)
+        "verdict",
+        SECTIONS["verdict"],
+        control,
+        tables.verdict_table(verdict),
+        tables.controls_table(verdict) or "",
+        grid("two", charts),
+        _method(verdict),
     )
 
 
