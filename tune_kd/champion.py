@@ -75,7 +75,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     mean, std = prepared.normalisation(name)
     classes = len(prepared.splits.classes)
     model = plain = build(name, classes=classes, in_shape=prepared.shape)
-    if best.entry.arm.name == names.DISTILLED:
+    if best.entry.arm.name in names.TAUGHT:
         study = resolve(plan.study, best.entry.config)
         model = as_trained(study, plain, (prepared.shape, prepared.teacher_shape), classes)
     model.load_state_dict(checkpoint.load(best.weights))
