@@ -51,7 +51,7 @@ def test_what_is_no_price(price: str, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_only_this_file_reads_argparse() -> None:
     package = Path(__file__).parents[1] / "tune_kd"
-    of_other_commands = {"training/predict.py", "summary/__main__.py", "tracking/__main__.py"}
+    of_other_commands = {"training/predict.py", "summary/__main__.py", "tracking/__main__.py", "experience.py"}
     readers = {
         str(path.relative_to(package)) for path in package.rglob("*.py") if "import argparse" in path.read_text()
     }
