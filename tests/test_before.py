@@ -53,3 +53,5 @@ def test_it_is_gone_on_with(folder: Path, ray_address: str) -> None:
     pd.testing.assert_frame_equal(after.loc[before.index, told], before[told])
     assert {len(rows) for _, rows in result.finals.groupby("arm")} == {2}
     assert not result.model().training
+    # Its images were split before near-duplicates were looked for.
+    assert result.study.data.duplicates == "keep"

@@ -16,6 +16,9 @@ Network = TypeVar("Network", Teacher, Student)
 GROWABLE = ("budget.trials", "budget.epochs", "budget.repeats", "budget.seconds")
 """What may be larger when a search goes on."""
 
+BEFORE = {"data.duplicates": "keep"}
+"""What searches did before there was a key for it, where that is not what the key says by itself."""
+
 
 def asked(source: str | Path, settings: Sequence[str] = (), seed: int | None = None) -> Study:
     """Its paths are absolute: the stored study must run from any folder, and the teacher is loaded elsewhere."""
@@ -52,7 +55,8 @@ def resumed(folder: Path, source: str | Path | None, settings: Sequence[str] = (
     stored = folder / names.STUDY_FILE
     if not stored.exists():
         raise InputError(f"--resume: there is no search in {folder}. Leave --resume out to begin one there.")
-    before, now = load(stored), asked(stored if source is None else source, settings, seed)
+    then = _as_begun(stored)
+    before, now = load(stored, then), asked(stored if source is None else source, [*then, *settings], seed)
     changes = _differences(before, now)
     if any(key not in GROWABLE or not _grew(old, new) for key, (old, new) in changes.items()):
         lines = "\n".join(f"  {key}: {old!r} → {new!r}" for key, (old, new) in changes.items())
@@ -67,6 +71,12 @@ def resumed(folder: Path, source: str | Path | None, settings: Sequence[str] = (
             "trained so far would have been trained otherwise. Begin a new search with another --name."
         )
     return now
+
+
+def _as_begun(stored: Path) -> list[str]:
+    """A stored study has every key that there was when its search was begun."""
+    known = _flat(parse(stored.read_text(encoding="utf-8"), str(stored)))
+    return [f"{key}={value}" for key, value in BEFORE.items() if key not in known]
 
 
 def _planned_to_the_end(study: Study) -> list[str]:
