@@ -15,16 +15,18 @@ from tune_kd import names
 from tune_kd.summary import cells, statistics
 
 KEY = "kd.method"
+CALLED = {name: f"{name} (no teacher)" for name in names.CONTROLS} | {names.RANDOM_TEACHER: "random teacher"}
 
 
 def main(folder: Path) -> str:
     finals = pd.read_parquet(folder / names.FINALS_FILE)
     methods = list(dict.fromkeys(finals[names.CELL_PREFIX + KEY]))
-    controls = {name: _scores(cells.rows(finals, {KEY: methods[0]}, name)) for name in names.CONTROLS}
-    found = {f"{name} (no teacher)": scores for name, scores in controls.items() if scores}
+    asked = {name: _scores(cells.rows(finals, {KEY: methods[0]}, name)) for name in names.CONTROLS}
+    controls = {name: scores for name, scores in asked.items() if scores}
+    found = {CALLED[name]: scores for name, scores in controls.items()}
     found |= {method: _scores(cells.rows(finals, {KEY: method}, names.DISTILLED)) for method in methods}
-    lines = ["| students | test accuracy, % | gain over scratch, points | gain over smoothed, points |"]
-    lines += ["| --- | --- | --- | --- |"]
+    heads = ["students", "test accuracy, %", *(f"gain over {name}, points" for name in controls)]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for name, scores in sorted(found.items(), key=lambda each: -float(np.mean(list(each[1].values())))):
         values = np.array(list(scores.values())) * 100
         gains = [_gain(scores, control) if scores is not control else "–" for control in controls.values()]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.trial import FixedTrial
 
 from tune_kd import plan
 from tune_kd.data.splits import Splits
@@ -15,7 +16,7 @@ from tune_kd.names import DISTILLED, SCRATCH
 from tune_kd.preparation import Prepared, check, levels
 from tune_kd.space.augmentations import mixes
 from tune_kd.space.load import dump, load, shipped, studies_folder
-from tune_kd.space.study import Study, constants, searched_keys
+from tune_kd.space.study import Study, cells, constants, searched_keys, suggest
 
 FIVE = ("multi_source", "cifar100_resnet32x4", "cifar10_keras_cnn", "cifar10_tiny_cnn", "cifar10_tutorial")
 CUT = "data.dataset=cifar10"
@@ -69,7 +70,7 @@ def test_both_arms_are_tuned_or_neither(study: Study) -> None:
         ("cifar10_tiny_cnn", [], 3, 6, 108),
         ("cifar10_tiny_cnn", ["mode=replicate"], 1, 2, 0),
         ("cifar10_tutorial", ["mode=replicate"], 2, 3, 0),
-        ("methods", [], 10, 12, 216),
+        ("methods", [], 17, 19, 342),
         ("patient", [], 2, 4, 36),
     ],
 )
@@ -196,3 +197,12 @@ def test_students_of_multi_source_never_see_the_teachers_images_and_are_tested_o
         assert not any(teacher in source for source in study.conditions["data.source"])
         assert study.conditions["data.size"] == (800, 4000, 8000)
     assert load("multi_source", [CUT]).data.root is None
+
+
+def test_what_only_methods_that_were_taken_out_know_is_not_searched() -> None:
+    fewer = load("methods", ["conditions.kd.method=[kd, at]"])
+    assert "kd.rld_rest" in searched_keys(load("methods", []), DISTILLED)
+    searched = searched_keys(fewer, DISTILLED)
+    assert searched == ("kd.weight", "kd.temperature", "train.lr", "train.weight_decay")
+    for cell in cells(fewer):
+        assert set(searched) <= set(suggest(fewer, DISTILLED, cell, FixedTrial(dict(fewer.first[0]))))

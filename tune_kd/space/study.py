@@ -221,8 +221,12 @@ def resolve(study: Study, config: TrialConfig) -> Study:
 
 
 def _kept(study: Study, arm: str) -> tuple[str, ...]:
-    """The keys of `search` that an arm has: a student without a teacher has no distillation to set."""
-    return tuple(key for key in in_order(study.search) if arm in names.TAUGHT or not key.startswith("kd."))
+    """The keys of `search` that an arm has: a student without a teacher has no distillation to set, and where methods
+    were taken out of the study what only those know is not searched."""
+    if arm not in names.TAUGHT:
+        return tuple(key for key in in_order(study.search) if not key.startswith("kd."))
+    used = methods_of(study)
+    return tuple(key for key in in_order(study.search) if any(methods.counts(key, method) for method in used))
 
 
 def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
