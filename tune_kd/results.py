@@ -23,6 +23,7 @@ from tune_kd.space.load import dump
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
+from tune_kd.summary.trials import once
 from tune_kd.tracking import TAG_NOTE
 from tune_kd.training import measures, precision
 from tune_kd.tuning import tables
@@ -52,7 +53,7 @@ def write(
     trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
     tables.write(trials, folder / names.TRIALS_FILE)
     tables.write(finals, folder / names.FINALS_FILE)
-    computed = {names.HOURS: _hours([trials, finals], shares), names.LOOKS: ledger.look()}
+    computed = {names.HOURS: _hours([trials, once(finals)], shares), names.LOOKS: ledger.look()}
     known = {"study": plan.study.study, "teacher": dict(teacher), "facts": {**facts, **computed}}
     replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
     replace(folder / names.EXAMPLES_FILE, examples.written(plan.study, prepared))

@@ -12,6 +12,7 @@ import yaml
 from tune_kd import names
 from tune_kd.summary import write
 from tune_kd.summary.page.markup import Markup, el, safe
+from tune_kd.summary.page.report import _computed
 
 from . import synthetic
 
@@ -108,6 +109,15 @@ def test_the_time_that_was_paid_for_is_added_up(report, tmp_path):
     spent = sum(pd.read_parquet(folder / name)["seconds"].sum() for name in (names.TRIALS_FILE, names.FINALS_FILE))
     minutes, seconds = divmod(round(spent), 60)
     assert f"All trainings of students together took {minutes} min {seconds:02d} s" in report
+
+
+def test_a_control_that_several_cells_share_was_paid_for_once(tmp_path):
+    folder = synthetic.write_folder(tmp_path)
+    trials, finals = (pd.read_parquet(folder / name) for name in (names.TRIALS_FILE, names.FINALS_FILE))
+    finals = finals.assign(started=range(len(finals)))
+    alone = _computed(trials, finals, {})
+    assert _computed(trials, pd.concat([finals, finals[finals["arm"] == names.SCRATCH]]), {}) == alone
+    assert "together took" in alone
 
 
 def test_hours_of_processors_and_gpus_are_told_where_they_are_known(tmp_path):

@@ -28,6 +28,12 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return [dict(row) for row in frame.to_dict("records")]
 
 
+def once(finals: pd.DataFrame) -> pd.DataFrame:
+    """Each final as it was trained: the control of several cells stands in the table once for each of them."""
+    key = [column for column in ("arm", "seed", "started", "mlflow_run_id") if column in finals]
+    return finals.drop_duplicates(key) if "started" in key else finals
+
+
 def scored(frame: pd.DataFrame) -> pd.DataFrame:
     """The trials that have a validation accuracy."""
     return frame[frame["value"].map(finite).notna()]

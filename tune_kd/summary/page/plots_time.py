@@ -10,7 +10,7 @@ from tune_kd.summary import cells, words
 from tune_kd.summary.page import svg
 from tune_kd.summary.page.markup import Markup, join
 from tune_kd.summary.statistics import finite
-from tune_kd.summary.trials import arms_of
+from tune_kd.summary.trials import arms_of, once
 
 OUTCOMES = {COMPLETE: "trained to the end", PRUNED: "stopped early", FAIL: "failed"}
 MOST_ARMS = 24
@@ -35,10 +35,7 @@ def with_finals(spent: object, trials: pd.DataFrame, finals: pd.DataFrame) -> ob
     """
     if not isinstance(spent, Mapping) or finite(spent.get("search")) is None:
         return spent
-    # A final that is the control of several cells stands in the table once for each, but was trained once.
-    key = [column for column in ("arm", "seed", "started", "mlflow_run_id") if column in finals]
-    once = finals.drop_duplicates(key) if "started" in key else finals
-    tried, retrained = _trained(trials), _trained(once)
+    tried, retrained = trained(trials), trained(once(finals))
     if not tried or not retrained or "finals" in spent:
         return spent
     share = retrained / (tried + retrained)
@@ -48,7 +45,7 @@ def with_finals(spent: object, trials: pd.DataFrame, finals: pd.DataFrame) -> ob
     }
 
 
-def _trained(table: pd.DataFrame) -> float:
+def trained(table: pd.DataFrame) -> float:
     """Seconds of training in a table."""
     return sum(value or 0.0 for value in map(finite, table["seconds"])) if "seconds" in table else 0.0
 

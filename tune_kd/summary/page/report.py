@@ -25,6 +25,7 @@ from tune_kd.summary.page.markup import Markup, el, join
 from tune_kd.summary.page.page import grid, page, section
 from tune_kd.summary.results import Results
 from tune_kd.summary.statistics import NO_DIFFERENCE, finite
+from tune_kd.summary.trials import once
 
 SECTIONS: Final = {
     "verdict": "The verdict",
@@ -198,10 +199,10 @@ def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame
 
 def _computed(trials: pd.DataFrame, finals: pd.DataFrame, hours: Mapping[str, float]) -> str:
     """What was paid for: the time that trainings took, added up, and what each had of processors and GPUs."""
-    spent = [float(table["seconds"].sum()) for table in (trials, finals) if "seconds" in table]
+    spent = plots_time.trained(trials) + plots_time.trained(once(finals))
     if not spent:
         return ""
-    taken = f"{sum(spent) / 3600:.2f} hours" if sum(spent) >= 3600 else plots_time.duration(sum(spent))
+    taken = f"{spent / 3600:.2f} hours" if spent >= 3600 else plots_time.duration(spent)
     of = "".join(f", {value:.3g} {kind.upper()}-hours" for kind, value in hours.items() if value)
     return f"All trainings of students together took {taken}{of}; the teacher is apart."
 
