@@ -3,11 +3,13 @@
 import random
 from collections import Counter
 
+import pandas as pd
 import pytest
 
 from tune_kd.errors import InputError
 from tune_kd.execution.gauge import Measurement, choose, worth_more
 from tune_kd.execution.resources import CONTEXT_BYTES, Node, Share, Shares, fixed, memory_fraction, room, slots
+from tune_kd.results import _hours
 
 QUARTER, HALF, WHOLE = Share(1, 0.25), Share(1, 0.5), Share(1, 1)
 TWO = [Node("a", 8, 2), Node("b", 8, 2)]
@@ -56,6 +58,14 @@ def test_the_hours_of_a_share() -> None:
     shares = Shares(0.5, {"one": {"H200": 0.1, "T4": 0.3}, "other": {"": 0.0}})
     assert shares.hours("one", 7200) == pytest.approx((1.0, 0.4))
     assert shares.hours("other", 1800) == pytest.approx((0.25, 0.0))
+
+
+def test_hours_are_added_up_over_trials_and_finals_by_the_share_of_each_student() -> None:
+    shares = Shares(0.5, {"large": {"": 0.5}, "small": {"": 0.1}})
+    trials = pd.DataFrame({"config.student.model": ["large", "small", "small"], "seconds": [3600.0, 1800.0, 1800.0]})
+    finals = pd.DataFrame({"config.student.model": ["small"], "seconds": [7200.0]})
+    assert _hours([trials, finals], shares) == pytest.approx({"cpu": 2.0, "gpu": 0.5 + 0.3})
+    assert _hours([trials.iloc[:0], pd.DataFrame()], shares) == {"cpu": 0.0, "gpu": 0.0}
 
 
 def test_nothing_is_handed_out_for_a_machine_that_has_gone() -> None:
