@@ -195,6 +195,7 @@ def test_constraints_name_versions_and_nothing_else() -> None:
     assert all(name and equals and version and not set(version) & set("/@+ ") for name, equals, version in pins)
     pinned = {name.lower() for name, _, _ in pins}
     assert {"ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "pytest"} <= pinned
+    assert {"timm", "safetensors", "huggingface_hub", "datasets"} <= pinned
 
 
 def test_the_study_of_the_docs_is_one() -> None:
