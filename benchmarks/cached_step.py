@@ -22,7 +22,7 @@ from tune_kd import names
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
 from tune_kd.space.study import resolve
-from tune_kd.teacher.making import Guide
+from tune_kd.teacher.guide import Guide
 from tune_kd.training.train import Job, train
 
 GOAL = 1.02

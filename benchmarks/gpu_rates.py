@@ -30,7 +30,7 @@ from tune_kd.execution.resources import AUTO_SHARE
 from tune_kd.models import build
 from tune_kd.space.load import dump, load
 from tune_kd.space.study import Study
-from tune_kd.teacher import making
+from tune_kd.teacher import guide, making
 from tune_kd.training import graph as recording
 from tune_kd.training import precision
 from tune_kd.training.images import Images
@@ -38,7 +38,7 @@ from tune_kd.training.precision import Precision
 from tune_kd.training.train import Job, train
 
 SHAPE, CLASSES, HELD_OUT = (3, 32, 32), 10, 5000
-CHUNKS = (making.CHUNK, 8 * making.CHUNK)
+CHUNKS = (guide.CHUNK, 8 * guide.CHUNK)
 TEACHER = "resnet56"
 MPS = "nvidia-cuda-mps-control"
 
@@ -155,18 +155,18 @@ def train_for(given: argparse.Namespace, data: Images, of: Study, recorded: bool
 def teacher(data: Images, used: Precision, chunk: int) -> float:
     """Images a second of a teacher that fills the cache, so many in one run."""
     weights = build(TEACHER, classes=CLASSES, in_shape=SHAPE).state_dict()
-    guide = making.Guide(
+    asked = guide.Guide(
         making.Teacher(TEACHER, weights, data.mean, data.std, SHAPE, CLASSES), None, data.images.device, used
     )
-    before, making.CHUNK = making.CHUNK, chunk
+    before, guide.CHUNK = guide.CHUNK, chunk
     try:
         pictures = data.images[: 32 * CHUNKS[-1]]
-        guide.run(pictures[:chunk]).cpu()
+        asked.run(pictures[:chunk]).cpu()
         started = time.perf_counter()
-        guide.run(pictures).cpu()
+        asked.run(pictures).cpu()
         return len(pictures) / (time.perf_counter() - started)
     finally:
-        making.CHUNK = before
+        guide.CHUNK = before
 
 
 # Several processes.

@@ -27,7 +27,8 @@ from tune_kd.seeds import derive
 from tune_kd.space.load import load
 from tune_kd.space.study import Study, resolve, searched_keys
 from tune_kd.teacher import making as teacher
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.train import Diverged, Job, train
 from tune_kd.tuning.ledger import Ledger

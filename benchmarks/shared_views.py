@@ -28,7 +28,7 @@ from tune_kd.preparation import prepare
 from tune_kd.space.load import load
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making
-from tune_kd.teacher.making import Guide
+from tune_kd.teacher.guide import Guide
 from tune_kd.training.train import Images, Job, train
 
 GOAL = 1.10

@@ -35,7 +35,7 @@ from benchmarks.measuring import (
 from tune_kd.distill.distiller import Distiller, loss_parts, temperature
 from tune_kd.distill.method import Given, Seen
 from tune_kd.models import build
-from tune_kd.teacher.making import Guide
+from tune_kd.teacher.guide import Guide
 from tune_kd.training.images import normalise
 
 CACHED_GOAL, ONLINE_GOAL = 10.0, 1.5

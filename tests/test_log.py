@@ -13,7 +13,7 @@ from tune_kd.errors import StorageError
 from tune_kd.storage import mirror
 from tune_kd.storage.mirror import Mirror
 from tune_kd.storage.stores import Storage
-from tune_kd.teacher.making import Guide
+from tune_kd.teacher.guide import Guide
 
 
 def lines(folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from tune_kd.space.load import load
 from tune_kd.space.stored import asked
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
+from tune_kd.teacher.guide import Guide
 from tune_kd.training.images import Images
 from tune_kd.training.train import Job, train
 
@@ -159,7 +160,7 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
     made = teacher.make(study, images, learning, validation, tmp_path / "t.pt", told.append, start=prepared.teachers[0])
     assert len(told) == 1
     assert made.mean == (0.5, 0.5, 0.5)  # as timm's weights want it
-    guide = teacher.Guide(made, None, torch.device("cpu"))
+    guide = Guide(made, None, torch.device("cpu"))
     job = Job(study, torch.tensor(splits.student["train"]), validation, 0, 1)
     seen = images.seen(*prepared.normalisation(study.student.model), study.student.image_size)
     student = train(job, seen, guide, told.append, tmp_path / "s.pt")

@@ -21,7 +21,8 @@ from tune_kd.space import methods
 from tune_kd.space.load import load
 from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training.export import FromPixels, program
 from tune_kd.training.images import Images
 from tune_kd.training.method import Trainee, as_trained, method_for

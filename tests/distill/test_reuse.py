@@ -17,7 +17,8 @@ from tune_kd.plan import Arm
 from tune_kd.preparation import prepare
 from tune_kd.space.load import load
 from tune_kd.space.study import constants
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training import checkpoint, measures
 from tune_kd.training.export import read
 from tune_kd.training.images import Images, as_tensor

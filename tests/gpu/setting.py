@@ -14,7 +14,8 @@ from tune_kd.models import build
 from tune_kd.space import methods
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import Images
 from tune_kd.training.train import Job, train
 

@@ -10,7 +10,8 @@ from tune_kd import names
 from tune_kd.data.views import Program, Views
 from tune_kd.models import build
 from tune_kd.space.schema import Augment
-from tune_kd.teacher.making import Guide, facts
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import facts
 from tune_kd.training.train import predict
 from tune_kd.training.train import test_scores as scores_on_test
 

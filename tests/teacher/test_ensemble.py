@@ -23,7 +23,8 @@ from tune_kd.space.load import dump, load
 from tune_kd.space.study import cells, constants, resolve
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import Ensemble, Guides
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import Images
 from tune_kd.training.train import Job, train
 

@@ -19,7 +19,8 @@ from tune_kd.seeds import derive
 from tune_kd.space.load import load
 from tune_kd.space.schema import Augment, Train
 from tune_kd.space.study import Study
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import Images
 from tune_kd.training.optim import learning_rate, make_optimizer, step
 from tune_kd.training.train import BLOCK_BYTES, Diverged, Job, _batches, epoch_order, train, validate

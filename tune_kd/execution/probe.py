@@ -27,7 +27,8 @@ from tune_kd.space.load import load
 from tune_kd.space.schema import Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher.ensemble import Guides
-from tune_kd.teacher.making import Guide, Teacher
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.teacher.online import Online
 from tune_kd.training.images import Images
 from tune_kd.training.train import EVALUATION_BATCH, Job, train

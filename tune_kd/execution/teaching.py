@@ -22,6 +22,7 @@ from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.ensemble import known
+from tune_kd.teacher.guide import Guide
 from tune_kd.teacher.taught import Taught
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree
@@ -98,9 +99,9 @@ def saved_at(number: int, step: int) -> str:
     return f"{names.CHECKPOINT_DIR}/teacher{own}.pt"
 
 
-def _guide(lesson: Study, tutor: teacher.Teacher, images: Images, digest: str) -> teacher.Guide:
+def _guide(lesson: Study, tutor: teacher.Teacher, images: Images, digest: str) -> Guide:
     """Whoever came before, for an assistant in training."""
-    return teacher.Guide.of(tutor, images, digest, Views.of(lesson.teacher.augment, lesson.seed))
+    return Guide.of(tutor, images, digest, Views.of(lesson.teacher.augment, lesson.seed))
 
 
 def _images(prepared: Prepared) -> Images:

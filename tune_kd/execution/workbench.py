@@ -19,7 +19,7 @@ from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import Ensemble, Guides
-from tune_kd.teacher.making import Guide, Neighbours, settle_precision
+from tune_kd.teacher.guide import Guide, Neighbours, settle_precision
 from tune_kd.training import process
 from tune_kd.training.images import Images, as_tensor
 from tune_kd.training.precision import Agree

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tune_kd import names
 from tune_kd.distill.ensemble import mixed, weights
-from tune_kd.teacher.making import Guide, Teacher, facts
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher, facts
 from tune_kd.teacher.online import Online
 from tune_kd.training import measures
 from tune_kd.training.images import Images

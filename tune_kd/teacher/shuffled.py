@@ -10,7 +10,7 @@ from torch import Tensor
 from tune_kd.data.views import Views
 from tune_kd.seeds import derive
 from tune_kd.teacher.ensemble import Guides
-from tune_kd.teacher.making import Guide
+from tune_kd.teacher.guide import Guide
 
 
 class Shuffled:
