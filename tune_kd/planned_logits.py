@@ -12,7 +12,7 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared, levels
 from tune_kd.space import augmentations
 from tune_kd.space.messages import takes_weight
-from tune_kd.space.methods import METHODS, parts
+from tune_kd.space.methods import METHODS, asks, parts
 from tune_kd.space.study import AUGMENTATION, Study, by_teacher
 from tune_kd.teacher import logits
 
@@ -38,11 +38,25 @@ def runs_beside(study: Study, arm: Arm) -> float:
     return maps / len(methods) + sum(map(augmentations.mixes, kinds)) / len(kinds)
 
 
+def peers_beside(study: Study, arm: Arm) -> float:
+    """How many other networks learn beside each student of an arm, in the mean of its methods."""
+    if arm.name not in names.TAUGHT:
+        return 0.0
+    methods = _choices(study, arm.cell, "kd.method")
+    return sum(METHODS[name].peer for method in methods for name in parts(str(method))) / len(methods)
+
+
+def asks_teacher(study: Study, arm: Arm) -> bool:
+    """Whether some method of an arm has a use for the teacher's logits."""
+    return arm.name in names.TAUGHT and any(asks(str(each)) for each in _choices(study, arm.cell, "kd.method"))
+
+
 def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
-    """What filling the cache costs each epoch of a distilled arm: all arms are shown the same views of an image."""
+    """What filling the cache costs each epoch of an arm that asks the teacher: all are shown the same views of an
+    image."""
     study, kinds = todo.study, _kinds(todo)
     per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
-    arms = [arm for arm in todo.arms if arm.name in names.TAUGHT]
+    arms = [arm for arm in todo.arms if asks_teacher(study, arm)]
     cached = [views for views in kinds if not views.mixing]
     looked_up = sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
     shown = sum(views.count * (1 - (1 - 1 / views.count) ** study.budget.epochs) for views in cached)
@@ -52,7 +66,7 @@ def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
 
 def cache_words(todo: Plan, prepared: Prepared) -> list[str]:
     """What of the teacher's logits is kept, and what that takes of the disk."""
-    if not any(arm.name == names.DISTILLED for arm in todo.arms):
+    if not any(asks_teacher(todo.study, arm) for arm in todo.arms):
         return []
     images, classes = len(prepared.splits.labels), len(prepared.splits.classes)
     cached = {views.key: views for views in _kinds(todo) if not views.mixing}.values()

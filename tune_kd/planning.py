@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,8 +17,8 @@ from tune_kd.models.layout import ImageShape
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.planned_images import image_words, sources_table
-from tune_kd.planned_logits import cache_words, cached_seconds, runs_beside, student_images
-from tune_kd.preparation import Prepared, levels, prepare
+from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, peers_beside, runs_beside, student_images
+from tune_kd.preparation import Prepared, levels, peers, prepare
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
@@ -128,9 +129,12 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
 
 
 def _layers(todo: Plan, prepared: Prepared) -> list[str]:
-    """What methods on feature maps compare, with the student of the study's section."""
+    """What methods on feature maps compare, with the student of the study's section, and what learns beside it."""
     study, shapes = todo.study, (prepared.shape, prepared.teacher_shape)
-    return list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
+    found = list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
+    if beside := peers(study):
+        found.append(f"mutual trains {' or '.join(beside)} beside each student, and asks nothing of the teacher.")
+    return found
 
 
 def _trials(todo: Plan) -> str:
@@ -185,8 +189,13 @@ class Speeds:
             return found
 
         models = levels(study, names.STUDENT_MODEL)
-        students = [study.model_copy(update={"student": Student(model=str(name))}) for name in models]
-        self.students = tuple(asked(each, shape, 1) for each in students)
+
+        def students(models: Iterable[object]) -> tuple[rates.Asked, ...]:
+            each = (study.model_copy(update={"student": Student(model=str(name))}) for name in models)
+            return tuple(asked(one, shape, 1) for one in each)
+
+        self.students = students(models)
+        self.peers = students(peers(study))
         taught = zip(by_teacher(study), prepared.teacher_shapes, strict=True)
         chains = [[(each, teacher.as_student(each), own) for each in lessons(one)] for one, own in taught]
         self.lessons = tuple((each.teacher, asked(own, s, most)) for chain in chains for each, own, s in chain)
@@ -229,14 +238,17 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
     """Plays the study through with the rates of the slowest student and of the teachers."""
     study = todo.study
     student = min((speeds[asked] for asked in speeds.students), key=lambda rate: rate.training)
+    peer = min((speeds[asked].training for asked in speeds.peers), default=student.training)
     running = [speeds[each].evaluating for each in speeds.running]
     logits = cached_seconds(todo, prepared, 1 / sum(1 / each for each in running))
     validation = len(prepared.splits.validation)
 
     def epoch(arm: Arm) -> float:
         images = study.train.epoch_images or max(student_images(study, arm.cell, prepared))
-        looked_up = logits + runs_beside(study, arm) * images / running[0] if arm.name in names.TAUGHT else 0.0
-        return images / student.training + validation / student.evaluating + student.epoch + looked_up
+        beside = peers_beside(study, arm) * images / peer
+        if asks_teacher(study, arm):
+            beside += logits + runs_beside(study, arm) * images / running[0]
+        return images / student.training + validation / student.evaluating + student.epoch + beside
 
     slots, gpu = where.slots(study.resources)
     by_arm = {arm.number: epoch(arm) for arm in todo.arms}

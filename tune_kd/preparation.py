@@ -20,8 +20,9 @@ from tune_kd.models.network import Start, normalisation
 from tune_kd.plan import Plan
 from tune_kd.space.domains import Choice, Constant, Integer, Uniform
 from tune_kd.space.messages import mix_parts, takes_weight
+from tune_kd.space.methods import METHODS, SAME, parts
 from tune_kd.space.schema import Data, Teacher
-from tune_kd.space.study import Study, by_teacher, constants, lessons
+from tune_kd.space.study import Study, by_teacher, constants, lessons, methods_of
 from tune_kd.teacher import making
 from tune_kd.teacher.doubts import doubts
 from tune_kd.training.images import IMAGENET, Images, as_tensor
@@ -181,6 +182,8 @@ def check(plan: Plan, prepared: Prepared) -> None:
             models.check(lesson.teacher.model, classes=classes, in_shape=shape)
     for name in dict.fromkeys(levels(study, names.STUDENT_MODEL)):
         models.check(str(name), classes=classes, in_shape=prepared.shape)
+    for name in peers(study):
+        models.check(name, classes=classes, in_shape=prepared.shape)
     for student, wanted in product(levels(study, names.STUDENT_MODEL), levels(study, "kd.layers")):
         list(layers(study, str(student), str(wanted), (prepared.shape, prepared.teacher_shape), classes))
     for own in by_teacher(study):
@@ -193,6 +196,15 @@ def check(plan: Plan, prepared: Prepared) -> None:
 def _check_there(teacher: Teacher) -> None:
     if teacher.missing and not Path(teacher.checkpoint or "").is_file():
         raise InputError(f"teacher.checkpoint: there is no file {teacher.checkpoint}.\n{teacher.missing.strip()}")
+
+
+def peers(study: Study) -> tuple[str, ...]:
+    """Networks that may be trained beside a student, by name."""
+    if not any(METHODS[name].peer for method in methods_of(study) for name in parts(method)):
+        return ()
+    students = tuple(map(str, levels(study, names.STUDENT_MODEL)))
+    named = [students if name == SAME else (str(name),) for name in levels(study, "kd.mutual_peer")]
+    return tuple(dict.fromkeys(each for group in named for each in group))
 
 
 def levels(study: Study, key: str) -> tuple[Any, ...]:

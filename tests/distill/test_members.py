@@ -1,5 +1,6 @@
 """What every method has to stand, whoever adds it: a member of the table is a member here, with a twin of its own."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def networks() -> tuple[nn.Module, nn.Module]:
     return student, teacher.eval().requires_grad_(False)
 
 
+def fresh(name: str) -> nn.Module:
+    assert name == methods.SAME
+    return build("digits_student", classes=CLASSES, in_shape=SHAPE)
+
+
 def given(networks: tuple[nn.Module, nn.Module], name: str, **chosen: Any) -> tuple[Method, Distillation]:
     settings = load("study: s\n", [f"kd.method={name}", *(f"kd.{key}={value}" for key, value in chosen.items())]).kd
     looks = [taps.network(each, SHAPE, torch.device("cpu")) for each in networks] if class_of(name).features else []
@@ -50,7 +56,7 @@ def given(networks: tuple[nn.Module, nn.Module], name: str, **chosen: Any) -> tu
         built = rebuilt(settings, looks[0], looks[1], 3)
         assert built is not None
         looks[0] = taps.network(built, SHAPE, torch.device("cpu"))
-    made = make(name, Given(temperature(settings), 4, CLASSES, IMAGES, 3, settings.layers, *looks), own)
+    made = make(name, Given(temperature(settings), 4, CLASSES, IMAGES, 3, settings.layers, fresh, *looks), own)
     return made, settings
 
 
@@ -61,9 +67,15 @@ def seen(networks: tuple[nn.Module, nn.Module], method: Method, number: int, sca
     networks = (looked_at.module if looked_at is not None else networks[0], networks[1])
     for network, paths in zip(networks, (method.taps.student, method.taps.teacher), strict=True):
         logits = torch.randn(number, CLASSES, generator=generator) * 3 * scale
-        _, maps = taps.run(network.eval(), torch.randn(number, *SHAPE, generator=generator), paths)
+        pictures = torch.randn(number, *SHAPE, generator=generator)
+        _, maps = taps.run(network.eval(), pictures, paths)
         maps = {path: each.detach() * scale for path, each in maps.items()}
-        found.append(Seen(logits, maps, torch.arange(number)))
+        found.append(Seen(logits, maps, torch.arange(number), functools.partial(run, scale * pictures)))
+    return found
+
+
+def run(pictures: Tensor, network: nn.Module) -> Tensor:
+    found: Tensor = network(pictures.to(next(network.parameters()).dtype))
     return found
 
 
@@ -73,7 +85,7 @@ def leaves(seen: Seen) -> list[Tensor]:
 
 def doubled(seen: Seen) -> Seen:
     maps = {path: each.detach().double() for path, each in seen.maps.items()}
-    return Seen(seen.logits.detach().double(), maps, seen.index)
+    return Seen(seen.logits.detach().double(), maps, seen.index, seen.run)
 
 
 def test_every_method_has_a_twin() -> None:
@@ -198,7 +210,7 @@ def test_a_step_moves_the_student_and_the_methods_parts_and_nothing_of_the_teach
     torch.manual_seed(0)
     model = build("digits_student", classes=CLASSES, in_shape=SHAPE)
     model, distiller, online = method_for(
-        Trainee(model, SHAPE, CLASSES, IMAGES, 5, 4), settings.kd, guide(teacher, data, settings)
+        Trainee(model, SHAPE, CLASSES, IMAGES, 5, 4, fresh), settings.kd, guide(teacher, data, settings)
     )
     optimizer = make_optimizer(joined(model, distiller), settings.train)
     step = Step(model, optimizer, settings, "fp32", distiller, online)

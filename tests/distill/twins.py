@@ -1,5 +1,6 @@
 """Every method's formula once more, naively and in float64, by images and classes; gradients by autograd."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,18 @@ def wttm(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], meth
     for a, b, _ in by_image(s, t, labels):
         power = soft(b, 1.0) ** (1 / kd.temperature)
         found.append(power.sum() * divergence(power / power.sum(), soft(a, 1.0)))
+    return mean(found)
+
+
+def mutual(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
+    """Its own weights are the other network's."""
+    other = copy.deepcopy(method.other).double()
+    other.load_state_dict({key.removeprefix("other."): value for key, value in own.items()})
+    assert s.run is not None
+    found = []
+    for a, b, label in by_image(s, Seen(s.run(other)), labels):
+        p, q = soft(a, 1.0), soft(b, 1.0)
+        found.append(divergence(q.detach(), p) + divergence(p.detach(), q) - q[label].log())
     return mean(found)
 
 
@@ -261,5 +274,5 @@ TWINS: dict[str, Twin] = {
     "kd": kd, "dkd": dkd, "dist": dist, "rld": rld, "normkd": normkd, "ttm": ttm, "wttm": wttm,
     "fitnet": fitnet, "at": at, "sp": sp, "rkd": rkd, "crd": crd, "ctkd": ctkd,
     "mlkd": mlkd, "adversarial": adversarial, "reviewkd": reviewkd,
-    "simkd": simkd,
+    "simkd": simkd, "mutual": mutual,
 }  # fmt: skip

@@ -47,7 +47,11 @@ def step_on_gpu(student: nn.Module, shape: tuple[int, int, int], method: str | N
     settings = study(f"kd.method={method}") if method else study()
     distiller, online = None, None
     if method:
-        trainee = Trainee(student, shape, CLASSES, TRAIN, 5, 4)
+
+        def fresh(name: str) -> nn.Module:
+            return build("digits_student", classes=CLASSES, in_shape=shape)
+
+        trainee = Trainee(student, shape, CLASSES, TRAIN, 5, 4, fresh)
         student, distiller, online = method_for(trainee, settings.kd, guide(settings, images()))
     with FakeTensorMode(allow_non_fake_inputs=False):
         for module in (student, distiller, online.module if online else None):

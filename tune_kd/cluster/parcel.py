@@ -9,7 +9,7 @@ from pathlib import Path
 import tune_kd
 from tune_kd import names
 from tune_kd.errors import InputError
-from tune_kd.preparation import levels
+from tune_kd.preparation import levels, peers
 from tune_kd.space.load import PACKAGED, dump
 from tune_kd.space.schema import paths
 from tune_kd.space.study import Study, by_teacher, lessons
@@ -56,7 +56,7 @@ def _check_paths(study: Study) -> None:
 def _own_modules(study: Study) -> list[Path]:
     """Files and packages below this folder that the study names a model in, as `module:function`."""
     taught = {lesson.teacher.model for own in by_teacher(study) for lesson in lessons(own)}
-    models = {*taught, *map(str, levels(study, names.STUDENT_MODEL))}
+    models = {*taught, *peers(study), *map(str, levels(study, names.STUDENT_MODEL))}
     found = []
     for name in sorted({model.partition(":")[0].partition(".")[0] for model in models if ":" in model}):
         spec = importlib.util.find_spec(name)

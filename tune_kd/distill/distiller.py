@@ -1,7 +1,7 @@
 """A study's method, or several joined: the teacher's part of the loss, and all that is trained for it alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -107,16 +107,18 @@ def rebuilt(settings: Distillation, student: Network, teacher: Network, seed: in
 
 
 def _standardized(seen: Seen) -> Seen:
-    return Seen(standardize(seen.logits), seen.maps, seen.index)
+    return replace(seen, logits=standardize(seen.logits))
 
 
 def loss_parts(
     distiller: Distiller | None, student: Seen, teacher: Seen | None, labels: Tensor, label_smoothing: float, epoch: int
 ) -> LossParts:
-    """The loss of one batch in one epoch (counted from 1); without a teacher plain cross-entropy."""
+    """The loss of one batch in one epoch (counted from 1); without a method plain cross-entropy. Where no method asks a
+    teacher, he says nothing."""
     ce = F.cross_entropy(student.logits, labels, label_smoothing=label_smoothing)
-    if distiller is None or teacher is None:
+    if distiller is None:
         return LossParts(ce, ce.detach(), torch.zeros_like(ce), {})
+    teacher = teacher or Seen(student.logits.detach()[:0])
     weight_ce, weight_kd = loss_weights(distiller.settings, epoch, taught=True, epochs=distiller.epochs)
     told = distiller(student, teacher, labels, epoch)
     term = sum(told.values(), torch.zeros_like(ce))

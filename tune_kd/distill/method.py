@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -41,6 +41,8 @@ class Given:
     images: int
     seed: int
     layers: str = "auto"
+    fresh: Callable[[str], nn.Module] | None = None
+    """Makes another network by name, or (by `same`) of the student's kind, with weights of its own."""
     student: Network | None = None
     teacher: Network | None = None
 
@@ -58,6 +60,8 @@ class Seen:
     logits: Tensor
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     index: Tensor | None = None
+    run: Callable[[nn.Module], Tensor] | None = None
+    """What another network makes of the student's pictures, in the precision of the training; only the student's."""
 
 
 class Method(nn.Module):
@@ -78,6 +82,10 @@ class Method(nn.Module):
 
     rebuilds: ClassVar[bool] = False
     """Whether what is trained, counted and exported is another network, which `rebuilt` makes of the student's."""
+
+    peer: ClassVar[bool] = False
+    """Whether it trains another network beside the student and asks nothing of a teacher, who then says nothing: his
+    logits have no rows."""
 
     def __init__(self, given: Given) -> None:
         super().__init__()

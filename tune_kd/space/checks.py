@@ -140,6 +140,9 @@ def _check_controls(study: Study) -> Iterator[Problem]:
             "the same one. Take random_teacher out, or choose a method on logits."
         )
         yield Problem("controls", text, named)
+    elif names.RANDOM_TEACHER in named and (alone := [each for each in methods_of(study) if not methods.asks(each)]):
+        text = f"random_teacher has a teacher, and kd.method {alone[0]} asks none. Take random_teacher or it out."
+        yield Problem("controls", text, named)
 
 
 def _on_features(study: Study) -> str:

@@ -233,6 +233,7 @@ RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "augment.kind": _KIND,
     "kd.method": _METHOD,
     "kd.layers": (methods.is_layers, "auto, first, middle, last, all, or pairs student.path:teacher.path with commas"),
+    "kd.mutual_peer": _NAME,
     names.STUDENT_MODEL: _NAME,
     "teacher.model": _NAME,
     "teacher.augment.kind": _KIND,

@@ -21,7 +21,10 @@ JOIN: Final = "+"
 PLACES: Final = ("auto", "first", "middle", "last", "all")
 """Which of the pairs of layers that were found a method compares; `auto` are those its authors compare."""
 
-KINDS: Final = ("soft", "features", "own_temperature", "one_label", "rebuilds")
+SAME: Final = "same"
+"""The student's own kind, where a second network is named."""
+
+KINDS: Final = ("soft", "features", "own_temperature", "one_label", "rebuilds", "peer")
 """What a method's class says of itself."""
 TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperature_end")
 
@@ -30,7 +33,8 @@ TEMPERATURE: Final = ("kd.temperature", "kd.temperature_schedule", "kd.temperatu
 class Known:
     """A method as a study sees it. A soft one compares logits, so it has a use for standardization and, unless it has
     temperatures of its own, for T; one of features compares maps, and the teacher's network runs for it. One of a label
-    asks which class an image is of, or which image it is. One that rebuilds makes another network of the student's."""
+    asks which class an image is of, or which image it is. One that rebuilds makes another network of the student's; one
+    with a peer trains a second one beside it, and has no use for a teacher."""
 
     place: str | type[Any]
     settings: Mapping[str, FieldInfo]
@@ -40,6 +44,7 @@ class Known:
     own_temperature: bool = False
     one_label: bool = False
     rebuilds: bool = False
+    peer: bool = False
 
 
 def _known(
@@ -49,11 +54,12 @@ def _known(
     own_temperature: bool = False,
     one_label: bool = False,
     rebuilds: bool = False,
+    peer: bool = False,
     **settings: Any,
 ) -> Known:
     """Each setting with the value its authors published and what it means; its type where it is no number from 0."""
     fields = {name: _field(*told) for name, told in settings.items()}
-    kinds = not features, features, own_temperature, one_label, rebuilds
+    kinds = not (features or peer), features, own_temperature, one_label, rebuilds, peer
     return Known(f"tune_kd.distill.{place}", fields, source, *kinds)
 
 
@@ -107,6 +113,12 @@ METHODS: Final[dict[str, Known]] = {
         adversarial_lr=(0.001, "the learning rate of the discriminator", Positive),
         adversarial_steps=(1, "how often the discriminator learns before each step of the student", Count),
         adversarial_hidden=(64, "the width of the discriminator", Count),
+    ),
+    "mutual": _known(
+        "Zhang 2018",
+        "mutual:Mutual",
+        peer=True,
+        mutual_peer=(SAME, "the network that learns beside the student: the same kind, or a model's name", str),
     ),
     "fitnet": _known(
         "Romero 2015; Tian 2020", "features:FitNet", features=True, fitnet_weight=(100.0, "the weight of its term")
@@ -218,6 +230,11 @@ def parts(method: str) -> tuple[str, ...]:
 def is_method(text: str) -> bool:
     found = parts(text)
     return len(set(found)) == len(found) and set(found) <= METHODS.keys()
+
+
+def asks(method: str) -> bool:
+    """Whether any of its parts has a use for a teacher."""
+    return not all(METHODS[name].peer for name in parts(method))
 
 
 def is_layers(text: str) -> bool:

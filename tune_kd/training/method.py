@@ -1,6 +1,6 @@
 """The study's method for one student, with the teacher's network where it asks for that."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -47,6 +47,8 @@ class Trainee:
     images: int
     seed: int
     epochs: int
+    fresh: Callable[[str], nn.Module]
+    """Makes another one by a model's name, or (by `same`) of its kind, with weights by the chance of the moment."""
 
 
 def layers(
@@ -63,7 +65,7 @@ def layers(
         kd = study.kd.model_copy(update={"method": name, "layers": wanted})
         built = rebuilt(kd, looks[0], looks[1], 0)
         student_look = looks[0] if built is None else taps.network(built, shapes[0], CPU)
-        given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, student_look, looks[1])
+        given = Given(temperature(study.kd), 1, classes, 1, 0, wanted, None, student_look, looks[1])
         compared = getattr(make(name, given, own_settings(kd, name)), "pairs", ())
         shown = ", ".join(f"{ours}:{theirs}" for ours, theirs in compared)
         yield f"{name} compares {shown} (student:teacher; kd.layers chooses others), and the teacher runs beside it."
@@ -85,7 +87,7 @@ def method_for(student: Trainee, settings: Distillation, teacher: object) -> tup
             looks[0] = taps.network(model, student.shape, device)
     epochs = student.epochs
     counted = epochs, student.classes, student.images, student.seed
-    given = Given(temperature(settings, epochs), *counted, settings.layers, *looks)
+    given = Given(temperature(settings, epochs), *counted, settings.layers, student.fresh, *looks)
     accuracies = teacher.accuracies if isinstance(teacher, Several) else ()
     return model, Distiller.of(settings, given, accuracies).to(device), online
 

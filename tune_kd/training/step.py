@@ -87,7 +87,13 @@ class Step:
         paths = distiller.taps("student") if distiller is not None else ()
         with precision.autocast(batch.inputs.device, self.used):
             logits, maps = taps.run(self.model, batch.inputs, paths)
-        student = Seen(logits.float(), {path: each.float() for path, each in maps.items()}, batch.index)
+
+        def run(network: nn.Module) -> Tensor:
+            with precision.autocast(batch.inputs.device, self.used):
+                found: Tensor = network(batch.inputs)
+            return found.float()
+
+        student = Seen(logits.float(), {path: each.float() for path, each in maps.items()}, batch.index, run)
         smoothing = self.settings.train.label_smoothing
         parts = loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
         self.optimizer.zero_grad(set_to_none=True)

@@ -23,6 +23,7 @@ from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.models.network import Start
 from tune_kd.seeds import derive
+from tune_kd.space.methods import SAME, asks
 from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
@@ -84,10 +85,10 @@ def train(
     model = _build(job, data)
     distiller, online = None, None
     if teacher is not None and settings.kd.teaches:
-        of = Trainee(
-            model, data.shape, data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
-        )
+        counted = data.classes, len(data.images), derive(job.seed, "method"), settings.budget.epochs
+        of = Trainee(model, data.shape, *counted, functools.partial(_build, job, data))
         model, distiller, online = method_for(of, settings.kd, teacher)
+        teacher = teacher if asks(settings.kd.method) else None
     gap = settings.kd.momentum_gap if distiller is not None else 0.0
     optimizer = make_optimizer(joined(model, distiller), settings.train, job.tuning, gap)
     state = _resume(saved, model, distiller, optimizer)
@@ -130,9 +131,10 @@ def _steps(job: Job, done: int) -> int:
     return epochs * math.ceil((settings.train.epoch_images or len(job.train)) / settings.train.batch_size)
 
 
-def _build(job: Job, data: Images) -> nn.Module:
-    model = build(job.settings.student.model, classes=data.classes, in_shape=data.shape)
-    if job.start is not None:
+def _build(job: Job, data: Images, name: str = SAME) -> nn.Module:
+    own = job.settings.student.model
+    model = build(own if name == SAME else name, classes=data.classes, in_shape=data.shape)
+    if job.start is not None and name in (SAME, own):
         job.start.put_into(model)
     return lay_out(model.to(data.images.device), data.shape)
 
