@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(folder: Path) -> None:
-    found = list(searches(folder))
+    found = searches(folder)
     for search in found:
         whole = sum(len(curve) == arm.epochs for arm in search.arms for curve in arm.curves)
         print(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ class Remembered:
     arms: tuple[Past, ...] = ()
 
     @classmethod
-    def of(cls, study: Study, folder: Path, resume: bool) -> "Remembered":
+    def of(
+        cls, study: Study, folder: Path, resume: bool, noted: Callable[[str], None] = lambda text: None
+    ) -> "Remembered":
         """One that goes on knows what it knew, also where others have ended since."""
         kept = folder / names.EXPERIENCE_FILE
         if resume and kept.exists():
@@ -35,7 +37,7 @@ class Remembered:
         place = experience.place(study.budget.experience)
         if place is None or resume:
             return cls()
-        found = experience.relatives(place, experience.likeness(study))
+        found = experience.relatives(place, experience.likeness(study), noted)
         arms = [arm for search in found for arm in search.arms]
         # A grid is tried whole, and nothing else.
         whole = any(isinstance(domain, Grid) for domain in study.search.values())
@@ -59,9 +61,11 @@ class Remembered:
         if not self.searches:
             return []
         earlier = "1 earlier search" if self.searches == 1 else f"{self.searches} earlier searches"
-        told = [f"{len(self.first)} settings of {earlier} were tried first in each arm"] if self.first else []
+        first = "1 setting of {} was" if len(self.first) == 1 else f"{len(self.first)} settings of {{}} were"
+        told = [f"{first.format(earlier)} tried first in each arm"] if self.first else []
         if stopped:
-            told.append(f"{stopped} of {plan.trials} trainings were stopped by a forecast learned from {earlier}")
+            were = "was" if stopped == 1 else "were"
+            told.append(f"{stopped} of {plan.trials} trainings {were} stopped by a forecast learned from {earlier}")
         return told or [f"{earlier} of the same student on the same images had nothing to say"]
 
 

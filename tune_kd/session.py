@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -95,7 +95,10 @@ class Session:
         self._shared = shared
         self._mirror = Mirror(chosen(request.storage, request.folder, request.name), request.folder)
         self._phases: dict[str, float] = {}
-        self._remembered = Remembered.of(request.study, request.folder, request.resume)
+
+    @cached_property
+    def _remembered(self) -> Remembered:
+        return Remembered.of(self._request.study, self._request.folder, self._request.resume, self._listener.noted)
 
     def run(self) -> Outcome:
         """The whole search. What cannot be begun is an error; what was begun has an outcome."""
@@ -169,8 +172,8 @@ class Session:
         tracker = self._track(ledger, ready, run_ids)
         over = partial(Outcome, self._request)
         try:
-            taught = self._conduct(ledger, ready, Tracked(ready.study, tracker, ledger, run_ids))
-            verdict, notes = self._report(ledger, ready, tracker, taught, started)
+            taught, learned = self._conduct(ledger, ready, Tracked(ready.study, tracker, ledger, run_ids))
+            verdict, notes = self._report(ledger, ready, tracker, taught, learned, started)
             hopeless = _hopeless(ledger, ready.study, str(self._request.folder))
             outcome = over("failed" if hopeless else "finished", hopeless, verdict, notes)
         except KeyboardInterrupt:
@@ -245,8 +248,8 @@ class Session:
                 self._listener.said(f"teacher: {what} {chain}, testing it on {images}")
         return teaching
 
-    def _conduct(self, ledger: Ledger, ready: Ready, tracked: Tracked) -> Taught:
-        """Every trial and final. Scratch trials do not wait for the teacher."""
+    def _conduct(self, ledger: Ledger, ready: Ready, tracked: Tracked) -> tuple[Taught, Sequence[str]]:
+        """Every trial and final; scratch trials do not wait for the teacher. And what earlier searches changed."""
         with self._phase("search", ready.seat):
             splits, mean, std = ready.prepared.splits, ready.prepared.mean, ready.prepared.std
             agree = None if ready.storage.folder else Agreement.begun(ready.storage)
@@ -277,12 +280,12 @@ class Session:
             for reason, times in conductor.unstored.items():
                 self._listener.noted(f"{times} times a checkpoint could not be stored or read: {reason}")
             self._listener.said(view.summary)
-            self._learned = self._remembered.changed(ready.plan, conductor.forecast_stopped)
-            for word, lines in (("experience", self._learned), ("confirmed", changes(ledger, ready.plan))):
+            learned = self._remembered.changed(ready.plan, conductor.forecast_stopped)
+            for word, lines in (("experience", learned), ("confirmed", changes(ledger, ready.plan))):
                 for line in lines:
                     self._listener.said(f"{word}   {line}")
             tracked.wait_for_run_ids(RUN_ID_SECONDS)
-            return teaching.taught
+            return teaching.taught, learned
 
     def _check(self, teaching: Teaching) -> Callable[[], None]:
         """Asked between any two events: why the search cannot go on, as the error that ends it."""
@@ -298,14 +301,20 @@ class Session:
         return may_go_on
 
     def _report(
-        self, ledger: Ledger, ready: Ready, tracker: Tracker, taught: Taught, started: float
+        self,
+        ledger: Ledger,
+        ready: Ready,
+        tracker: Tracker,
+        taught: Taught,
+        learned: Sequence[str],
+        started: float,
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Tables, verdict, report and model; and what could not be made."""
         with self._phase("report", ready.seat):
             folder, prepared, storage = self._request.folder, ready.prepared, ready.storage
             computed = results.decided(ready.plan, storage, folder)
             facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
-            facts["notes"] += self._learned
+            facts["notes"] += learned
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
             verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
             notes = (

@@ -97,6 +97,29 @@ def test_it_says_what_it_changed(tmp_path: Path) -> None:
     assert "nothing to say" in replace(known, first=()).changed(plan, 0)[0]
 
 
+def test_of_one_it_speaks_as_of_one(tmp_path: Path) -> None:
+    plan = searched(tmp_path / "one", *SMALL).plan
+    known = replace(Remembered.of(plan.study, tmp_path, resume=False), first=({"train.lr": 0.1},))
+    assert known.changed(plan, 1) == [
+        "1 setting of 1 earlier search was tried first in each arm",
+        "1 of 18 trainings was stopped by a forecast learned from 1 earlier search",
+    ]
+
+
+@pytest.mark.parametrize("text", ["{", '{"ended": "2026", "arms": 3}', "\xff"])
+def test_one_that_is_damaged_is_left_aside_and_named(tmp_path: Path, cache: Path, text: str) -> None:
+    study = searched(tmp_path / "one", *SMALL).plan.study
+    (whole,) = cache.rglob("*.json")
+    damaged = whole.with_name("damaged.json")
+    damaged.write_bytes(text.encode("latin-1"))
+    said: list[str] = []
+    known = Remembered.of(study, tmp_path, resume=False, noted=said.append)
+    assert known.searches == 1
+    assert known.first
+    assert len(said) == 1
+    assert str(damaged) in said[0]
+
+
 def test_a_grid_is_tried_whole(tmp_path: Path) -> None:
     searched(tmp_path / "one", *SMALL)
     study = load(

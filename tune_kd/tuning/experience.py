@@ -6,9 +6,8 @@ relatives looks there, so a search of strangers, which would mislead, is never f
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,15 +110,30 @@ def as_past(told: Mapping[str, Any]) -> Past:
     return Past(str(told["cell"]), str(told["arm"]), int(told["epochs"]), configs, curves)
 
 
-def searches(folder: Path, kind: str = "*") -> Iterator[Search]:
-    """The latest first."""
-    found = [read(path) for path in sorted(folder.glob(f"{kind}/*{SUFFIX}"))]
-    yield from sorted(found, key=lambda search: (search.ended, search.file.name), reverse=True)
+def searches(folder: Path) -> list[Search]:
+    """All there are, the latest first; a damaged one is an error."""
+    return _latest_first(map(read, _files(folder, "*")))
 
 
-def relatives(folder: Path, kind: str) -> list[Search]:
-    """The latest few of the same likeness."""
-    return list(islice(searches(folder, kind), LATEST))
+def _files(folder: Path, kind: str) -> list[Path]:
+    return sorted(folder.glob(f"{kind}/*{SUFFIX}"))
+
+
+def _latest_first(found: Iterable[Search]) -> list[Search]:
+    return sorted(found, key=lambda search: (search.ended, search.file.name), reverse=True)
+
+
+def relatives(folder: Path, kind: str, noted: Callable[[str], None]) -> list[Search]:
+    """The latest few of the same likeness. No search is held up by what another has left damaged."""
+
+    def readable(path: Path) -> Search | None:
+        try:
+            return read(path)
+        except InputError as error:
+            noted(f"left aside: {error}")
+            return None
+
+    return _latest_first(filter(None, map(readable, _files(folder, kind))))[:LATEST]
 
 
 def best_settings(pasts: Sequence[Past], study: Study) -> list[Mapping[str, Any]]:
