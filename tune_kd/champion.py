@@ -1,14 +1,18 @@
 """The winner: the student with the best validation accuracy over its finals, as `model/` and as MLflow's champion."""
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from tune_kd import names
+from tune_kd.data.splits import student_indices
 from tune_kd.errors import TuneKDError
 from tune_kd.models import build
 from tune_kd.plan import Plan
@@ -18,7 +22,8 @@ from tune_kd.storage.stores import Storage
 from tune_kd.tracking import Tracker
 from tune_kd.training import checkpoint
 from tune_kd.training import export as exporting
-from tune_kd.training.images import resized
+from tune_kd.training.images import as_tensor, resized
+from tune_kd.training.int8 import Probe
 from tune_kd.training.method import as_trained
 from tune_kd.tuning.entry import RESULT, Entry, best_weights, kept_value
 from tune_kd.tuning.ledger import Ledger
@@ -75,8 +80,8 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     mean, std = prepared.normalisation(name)
     classes = len(prepared.splits.classes)
     model = plain = build(name, classes=classes, in_shape=prepared.shape)
+    study = resolve(plan.study, best.entry.config)
     if best.entry.arm.name in names.TAUGHT:
-        study = resolve(plan.study, best.entry.config)
         model = as_trained(study, plain, (prepared.shape, prepared.teacher_shape), classes)
     model.load_state_dict(checkpoint.load(best.weights))
     facts = {
@@ -95,7 +100,18 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "std": std,
         "torch": torch.__version__,
     } | ({"rebuilt_by": best.entry.config["kd.method"]} if model is not plain else {})
-    return exporting.export(folder, model, mean, std, facts)
+    splits, data = prepared.splits, study.data
+    training = student_indices(splits, data.source, data.size, data.weight)
+    images, labels = as_tensor(splits.images), as_tensor(splits.labels)
+    probe = Probe(images, labels, training, splits.test, prepared.student_side)
+    return exporting.export(folder, model, mean, std, facts, probe)
+
+
+def in_int8(folder: Path) -> dict[str, Any]:
+    """What the exported winner is in int8, beside what it is in 32 bits; empty where nobody asked."""
+    file = folder / names.MODEL_DIR / exporting.FACTS
+    facts: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {**facts["int8"], "test_accuracy_fp32": facts["test_accuracy"]} if facts.get("int8") else {}
 
 
 def _example(prepared: Prepared) -> np.ndarray:

@@ -316,12 +316,10 @@ class Session:
             facts = results.run_facts(ready.plan, prepared, computed, started, self._phases, self._request.repeat)
             facts["notes"] += learned
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
+            crowned = champion.crown(folder, ready.plan, prepared, ledger, storage, tracker)
+            facts["int8"] = champion.in_int8(folder)
             verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
-            notes = (
-                champion.crown(folder, ready.plan, prepared, ledger, storage, tracker),
-                leave(ready.plan, ledger),
-            )
-            return verdict, tuple(filter(None, notes))
+            return verdict, tuple(filter(None, (crowned, leave(ready.plan, ledger))))
 
     @contextmanager
     def _phase(self, name: str, seat: Alone) -> Iterator[None]:

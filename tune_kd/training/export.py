@@ -13,6 +13,7 @@ from tune_kd.errors import InputError, TuneKDError
 from tune_kd.models import build
 from tune_kd.training import checkpoint
 from tune_kd.training.images import scale_and_offset
+from tune_kd.training.int8 import Probe
 from tune_kd.training.release import release
 
 PROGRAM, WEIGHTS, FACTS, EXAMPLE = "model.pt2", "weights.pt", "model.json", "predict.py"
@@ -55,13 +56,17 @@ class Exported(nn.Module):
 
 
 def export(
-    folder: Path, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], facts: Mapping[str, Any]
+    folder: Path,
+    model: nn.Module,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    facts: Mapping[str, Any],
+    probe: Probe | None = None,
 ) -> FromPixels:
-    """Writes the folder; `facts` says what the model is: see `champion.export_winner`."""
+    """Writes the folder; `facts` says what the model is: see `champion.export_winner`. With `probe`, int8 as well."""
     folder.mkdir(parents=True, exist_ok=True)
     # With its normalisation, so that it can be the teacher of another search.
     checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), "mean": mean, "std": std})
-    (folder / FACTS).write_text(json.dumps(dict(facts), indent=2) + "\n")
     shutil.copyfile(Path(__file__).with_name(EXAMPLE), folder / EXAMPLE)
     ready = FromPixels(model.cpu().eval(), mean, std).eval()
     try:
@@ -69,7 +74,8 @@ def export(
     except Exception as error:  # torch.export raises many kinds for a user's own model
         reason = str(error).strip().partition("\n")[0]
         raise TuneKDError(f"the winner cannot be exported as a program (torch.export): {reason}") from error
-    release(folder, model, ready, facts)
+    known = release(folder, model, ready, facts, probe)
+    (folder / FACTS).write_text(json.dumps(known, indent=2) + "\n")
     return ready
 
 

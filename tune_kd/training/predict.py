@@ -1,6 +1,6 @@
 """Classify pictures with the exported student beside this file. Needs torch, NumPy and Pillow, nothing else.
 
-python predict.py picture.png [FOLDER ...] [--csv out.csv] [--benchmark]
+python predict.py picture.png [FOLDER ...] [--csv out.csv] [--benchmark] [--int8]
 """
 
 import argparse
@@ -73,15 +73,29 @@ def benchmark(model: Any, shape: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def int8(file: Path) -> Any:
+    """The quantized model, by ONNX Runtime, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options)
+    return lambda batch: torch.from_numpy(session.run(None, {"pixels": batch.numpy()})[0])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Classify pictures with the model beside this file.")
     parser.add_argument("places", nargs="*", type=Path, metavar="PICTURE", help="pictures, or folders of them")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write file, class and chance as CSV")
     parser.add_argument("--benchmark", action="store_true", help="measure how fast the model is here")
+    parser.add_argument("--int8", action="store_true", help="with model.int8.onnx; needs onnxruntime")
     given = parser.parse_args()
     here = Path(__file__).parent
+    small = here / "model.int8.onnx"
+    if given.int8 and not small.exists():
+        parser.error(f"--int8: there is no {small.name} beside this file; the search had no `int8` extra.")
     facts = json.loads((here / "model.json").read_text(encoding="utf-8"))
-    model = torch.export.load(here / "model.pt2").module()
+    model = int8(small) if given.int8 else torch.export.load(here / "model.pt2").module()
     rows = []
     for file, label, chance in classify(model, list(pictures(given.places)), facts):
         rows.append((str(file), label, f"{chance:.4f}"))

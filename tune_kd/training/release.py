@@ -1,4 +1,4 @@
-"""What makes of `model/` a folder to hand on: safetensors, a model card, and ONNX where its packages are installed."""
+"""What makes of `model/` a folder to hand on: safetensors, a model card, ONNX and int8 where packages are installed."""
 
 import importlib.util
 import json
@@ -12,6 +12,8 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor, nn
 
+from tune_kd.training import int8
+
 SAFETENSORS, CARD, ONNX = "model.safetensors", "README.md", "model.onnx"
 TEMPLATE: Final = "card.md"
 DTYPES: Final = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -22,11 +24,16 @@ PARITY: Final = 1e-3
 LOG: Final = logging.getLogger(__name__)
 
 
-def release(folder: Path, model: nn.Module, ready: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Beside the exported program, which `ready` is: takes pixels and normalises them."""
+def release(
+    folder: Path, model: nn.Module, ready: nn.Module, facts: Mapping[str, Any], probe: int8.Probe | None = None
+) -> dict[str, Any]:
+    """Beside the exported program, which `ready` is: takes pixels and normalises them. All facts, old and new."""
     (folder / SAFETENSORS).write_bytes(safetensors(model.state_dict(), {"architecture": str(facts["architecture"])}))
     onnx = onnx_model(folder / ONNX, ready, facts["in_shape"])
-    (folder / CARD).write_text(card(facts, onnx), encoding="utf-8")
+    smaller = int8.quantize(folder, ready, folder / ONNX, probe) if probe is not None else {}
+    known = {**facts, "int8": smaller} if smaller else dict(facts)
+    (folder / CARD).write_text(card(known, onnx), encoding="utf-8")
+    return known
 
 
 def safetensors(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
@@ -52,10 +59,7 @@ def onnx_model(file: Path, ready: nn.Module, in_shape: list[int]) -> bool:
     import onnxruntime
 
     try:
-        example = (torch.zeros(2, *in_shape, dtype=torch.uint8),)
-        shapes = ({0: torch.export.Dim("batch")},)
-        torch.onnx.export(ready, example, str(file), dynamo=True, dynamic_shapes=shapes, external_data=False,
-                          input_names=["pixels"], output_names=["logits"], verbose=False)  # fmt: skip
+        int8.exported(ready, file, torch.zeros(2, *in_shape, dtype=torch.uint8))
         images = torch.randint(0, 256, (PARITY_IMAGES, *in_shape), dtype=torch.uint8)
         found = onnxruntime.InferenceSession(str(file)).run(None, {"pixels": images.numpy()})[0]
         with torch.inference_mode():
@@ -77,7 +81,7 @@ def card(facts: Mapping[str, Any], onnx: bool) -> str:
     templates = Environment(loader=here, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                             keep_trailing_newline=True)  # fmt: skip
     return templates.get_template(TEMPLATE).render(
-        facts=facts, low=low, high=high, right=right, images=images, onnx=onnx
+        facts=facts, low=low, high=high, right=right, images=images, onnx=onnx, int8=facts.get("int8")
     )
 
 
