@@ -38,14 +38,6 @@ def runs_beside(study: Study, arm: Arm) -> float:
     return maps / len(methods) + sum(map(augmentations.mixes, kinds)) / len(kinds)
 
 
-def peers_beside(study: Study, arm: Arm) -> float:
-    """How many other networks learn beside each student of an arm, in the mean of its methods."""
-    if arm.name not in names.TAUGHT:
-        return 0.0
-    methods = _choices(study, arm.cell, "kd.method")
-    return sum(METHODS[name].peer for method in methods for name in parts(str(method))) / len(methods)
-
-
 def asks_teacher(study: Study, arm: Arm) -> bool:
     """Whether some method of an arm has a use for the teacher's logits."""
     return arm.name in names.TAUGHT and any(asks(str(each)) for each in _choices(study, arm.cell, "kd.method"))

@@ -17,13 +17,13 @@ from tune_kd.models.layout import ImageShape
 from tune_kd.options import Options
 from tune_kd.plan import Arm, Plan
 from tune_kd.planned_images import image_words, sources_table
-from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, peers_beside, runs_beside, student_images
+from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, runs_beside, student_images
+from tune_kd.planned_networks import network_words, peers_beside, times_the_work
 from tune_kd.preparation import Prepared, levels, peers, prepare
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
 from tune_kd.training import rates
-from tune_kd.training.method import layers
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 from tune_kd.tuning.simulation import Costs, Played, play
@@ -105,7 +105,7 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
     least = objective.complete(budget) if marks else budget.trials
     if todo.trials:
         console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
-    for line in (*_layers(todo, prepared), *cache_words(todo, prepared)):
+    for line in (*network_words(todo, prepared), *cache_words(todo, prepared)):
         console.print(escape(line))
     slots, _ = where.slots(study.resources)
     if not slots:
@@ -126,15 +126,6 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
         console.print(line)
     console.print(f"Images/s that a process trains, {escape(speeds.words())}.")
     return 0
-
-
-def _layers(todo: Plan, prepared: Prepared) -> list[str]:
-    """What methods on feature maps compare, with the student of the study's section, and what learns beside it."""
-    study, shapes = todo.study, (prepared.shape, prepared.teacher_shape)
-    found = list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
-    if beside := peers(study):
-        found.append(f"mutual trains {' or '.join(beside)} beside each student, and asks nothing of the teacher.")
-    return found
 
 
 def _trials(todo: Plan) -> str:
@@ -237,7 +228,8 @@ class Speeds:
 def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) -> Estimate:
     """Plays the study through with the rates of the slowest student and of the teachers."""
     study = todo.study
-    student = min((speeds[asked] for asked in speeds.students), key=lambda rate: rate.training)
+    slowest = min(speeds.students, key=lambda asked: speeds[asked].training)
+    student = speeds[slowest]
     peer = min((speeds[asked].training for asked in speeds.peers), default=student.training)
     running = [speeds[each].evaluating for each in speeds.running]
     logits = cached_seconds(todo, prepared, 1 / sum(1 / each for each in running))
@@ -248,11 +240,13 @@ def estimate(todo: Plan, prepared: Prepared, where: Machines, speeds: Speeds) ->
         beside = peers_beside(study, arm) * images / peer
         if asks_teacher(study, arm):
             beside += logits + runs_beside(study, arm) * images / running[0]
-        return images / student.training + validation / student.evaluating + student.epoch + beside
+        own = images / student.training + validation / student.evaluating
+        return work[arm.number] * own + student.epoch + beside
 
     slots, gpu = where.slots(study.resources)
+    work = {arm.number: times_the_work(study, arm, slowest.model, prepared) for arm in todo.arms}
     by_arm = {arm.number: epoch(arm) for arm in todo.arms}
-    final = _final_seconds(student, study.train.batch_size)
+    final = _final_seconds(student, study.train.batch_size) * sum(work.values()) / len(work)
     costs = Costs(lambda arm: by_arm[arm.number], final, PROCESS_SECONDS, LEG_SECONDS, REPORT_SECONDS)
     played = play(todo, slots, costs)
     teaching = PROCESS_SECONDS

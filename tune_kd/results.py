@@ -1,11 +1,12 @@
 """What a search leaves behind: tables, verdict and report, and what of them goes to MLflow."""
 
+import functools
 import json
 import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from tune_kd.models import build
 from tune_kd.plan import Plan, label
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, by_teacher, lessons
+from tune_kd.space.methods import METHODS, parts
+from tune_kd.space.study import Study, by_teacher, lessons, resolve
 from tune_kd.storage.files import replace
 from tune_kd.storage.stores import Storage
 from tune_kd.summary.trials import once
 from tune_kd.tracking import TAG_NOTE
 from tune_kd.training import measures, precision
+from tune_kd.training.method import as_trained
 from tune_kd.tuning import tables
+from tune_kd.tuning.entry import Entry
 from tune_kd.tuning.ledger import Ledger
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "mlflow", "pandas", "pyarrow", "numpy")
@@ -43,14 +47,8 @@ def write(
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Tables from the ledger, and the verdict and the report from the tables."""
-    sizes = {
-        str(name): measures.parameter_count(
-            build(str(name), classes=len(prepared.splits.classes), in_shape=prepared.shape)
-        )
-        for name in levels(plan.study, names.STUDENT_MODEL)
-    }
     kept = "" if storage.folder == folder else f"{storage.place}/"
-    trials, finals = tables.trials_table(plan, ledger, sizes), tables.finals_table(plan, ledger, kept)
+    trials, finals = tables.trials_table(plan, ledger, sizes(plan, prepared)), tables.finals_table(plan, ledger, kept)
     tables.write(trials, folder / names.TRIALS_FILE)
     tables.write(finals, folder / names.FINALS_FILE)
     computed = {names.HOURS: _hours([trials, once(finals)], shares), names.LOOKS: ledger.look()}
@@ -58,6 +56,26 @@ def write(
     replace(folder / names.VERDICT_FILE, json.dumps(known).encode())
     replace(folder / names.EXAMPLES_FILE, examples.written(plan.study, prepared))
     return summary.write(folder)
+
+
+def sizes(plan: Plan, prepared: Prepared) -> Callable[[Entry], int]:
+    """Counts the parameters of what a training trains; each kind of network is built once."""
+    classes, shapes = len(prepared.splits.classes), (prepared.shape, prepared.teacher_shape)
+
+    @functools.cache
+    def counted(name: str, taught: tuple[tuple[str, Any], ...]) -> int:
+        model = build(name, classes=classes, in_shape=prepared.shape)
+        if taught:
+            model = as_trained(resolve(plan.study, dict(taught)), model, shapes, classes)
+        return measures.parameter_count(model)
+
+    def size(entry: Entry) -> int:
+        method = str(entry.config.get("kd.method", plan.study.kd.method))
+        remade = entry.arm.name in names.TAUGHT and any(METHODS[name].rebuilds for name in parts(method))
+        taught = {key: value for key, value in entry.config.items() if remade and key.startswith("kd.")}
+        return counted(str(entry.config[names.STUDENT_MODEL]), tuple(sorted(taught.items())))
+
+    return size
 
 
 def _hours(trained: Sequence[pd.DataFrame], shares: Shares) -> dict[str, float]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from tune_kd import names, plan, planning
 from tune_kd.errors import InputError
 from tune_kd.models import build
-from tune_kd.planned_logits import cache_words, peers_beside
+from tune_kd.planned_logits import cache_words
+from tune_kd.planned_networks import network_words, peers_beside
 from tune_kd.preparation import prepare
 from tune_kd.space.load import load
 from tune_kd.training import checkpoint
@@ -76,7 +77,7 @@ def test_a_plan_counts_it_and_keeps_nothing_of_a_teacher() -> None:
     speeds = planning.Speeds(alone, prepared)
     longer = planning.estimate(alone, prepared, where, speeds).seconds
     assert longer > planning.estimate(plan.make(load(STUDY, ["kd.method=kd"])), prepared, where, speeds).seconds
-    said = planning._layers(alone, prepared)
+    said = network_words(alone, prepared)
     assert said == ["mutual trains digits_teacher beside each student, and asks nothing of the teacher."]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tune_kd import names, plan
+from tune_kd import names, plan, results
 from tune_kd.champion import Winner, export_winner
 from tune_kd.distill import taps
 from tune_kd.distill.pairs import pairs
@@ -14,6 +14,7 @@ from tune_kd.errors import InputError
 from tune_kd.models import build
 from tune_kd.models.cutting import after, until
 from tune_kd.plan import Arm
+from tune_kd.planned_networks import network_words, times_the_work
 from tune_kd.preparation import prepare
 from tune_kd.space.load import load
 from tune_kd.space.study import constants
@@ -73,7 +74,7 @@ def test_a_network_whose_way_depends_on_what_it_sees_is_refused() -> None:
 
 
 def test_a_front_of_models_is_refused_as_their_costs_are_others() -> None:
-    with pytest.raises(InputError, match=r"simkd.*adds to what a student costs"):
+    with pytest.raises(InputError, match=r"simkd.*a front has one size for each model"):
         load(
             "study: s\nkd: {method: simkd, alpha: 1.0}\nobjectives: [accuracy, size]\n"
             "search: {student.model: {choice: [digits_student, digits_student_tiny]}}\n"
@@ -117,3 +118,25 @@ def test_what_is_exported_holds_projector_and_classifier_and_is_read_back(tmp_pa
         expected = model.eval()(images.inputs(pixels))
         torch.testing.assert_close(exported(pixels), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(read(tmp_path / "model")(pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_plan_and_the_table_of_trials_count_all_of_it() -> None:
+    study = load(STUDY, ["conditions.kd.method=[kd,simkd]", "kd.alpha=0.9"])
+    todo = plan.make(study)
+    prepared = prepare(todo, lambda text: None)
+    student, teacher = (build(f"digits_{name}", classes=10, in_shape=prepared.shape) for name in ("student", "teacher"))
+    looks = [taps.network(each, prepared.shape, CPU) for each in (student, teacher)]
+    whole = Reused(looks[0], looks[1], pairs(looks[0], looks[1], "auto", "last")[-1], 2)
+    count, macs = measures.parameter_count(whole), measures.macs(whole, prepared.shape)
+    (said,) = [line for line in network_words(todo, prepared) if "makes of" in line]
+    assert f"a network of {count:,} and {macs:,}" in said
+    by_name = {(arm.name, arm.cell.get("kd.method")): arm for arm in todo.arms}
+    plain, reused = (by_name[names.DISTILLED, method] for method in ("kd", "simkd"))
+    scratch = next(arm for arm in todo.arms if arm.name == names.SCRATCH)
+    work = [times_the_work(study, arm, "digits_student", prepared) for arm in (scratch, plain, reused)]
+    assert work == [1, 1, pytest.approx(macs / measures.macs(student, prepared.shape))]
+    size = results.sizes(todo, prepared)
+    entries = [Entry(0, arm, 0, 0, constants(study) | dict(reused.cell), 1, names.TRIAL) for arm in (scratch, reused)]
+    assert list(map(size, entries)) == [measures.parameter_count(student), count]
+    smaller = Entry(0, reused, 0, 0, {**entries[1].config, "kd.simkd_factor": 8}, 1, names.TRIAL)
+    assert size(entries[0]) < size(smaller) < count

@@ -78,12 +78,28 @@ def test_what_changes_the_figures_is_measured_anew(prepared: Prepared) -> None:
         key("augment.kind=flip"),
         key("train.optimizer=sgd"),
         key("teacher.model=digits_teacher"),
+        key("kd.method=fitnet"),
+        key("kd.method=simkd", "kd.alpha=1.0"),
+        key("conditions.kd.method=[kd, simkd]", "kd.simkd_factor=4"),
         key(student="digits_student"),
         key(card={**CARD, "gpu": "Pretended 2"}),
         key(card={**CARD, "driver": "2"}),
         key(most=8),
     ]
     assert len({key(), *others}) == len(others) + 1
+
+
+def test_of_several_methods_the_one_that_takes_most_is_measured(prepared: Prepared) -> None:
+    for named, wanted in (
+        ("kd, dist", "kd"),
+        ("kd, at, dist", "at"),
+        ("kd, at, simkd", "simkd"),
+        ("kd, mutual", "mutual"),
+    ):
+        study = load(STUDY, [f"conditions.kd.method=[{named}]"])
+        assert gauge.question(study, prepared, "digits_student_tiny").method == wanted
+    (found,) = gauge._measure(gauge.question(study, prepared, "digits_student_tiny"), [1], 0.1)
+    assert found.rate > 0, found.failed
 
 
 def test_the_largest_batch_that_is_searched_is_measured(prepared: Prepared) -> None:

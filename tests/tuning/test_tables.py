@@ -10,7 +10,7 @@ from tune_kd.tuning.tables import COMMON, finals_table, trials_table
 
 def test_tables_without_rows_have_their_columns(tmp_path: Path) -> None:
     play = Play(tmp_path)
-    for table in (trials_table(play.plan, play.ledger, {}), finals_table(play.plan, play.ledger, "")):
+    for table in (trials_table(play.plan, play.ledger, lambda entry: 1), finals_table(play.plan, play.ledger, "")):
         assert table.empty
         assert {"arm", *COMMON} <= set(table.columns)
 
@@ -49,5 +49,5 @@ def test_what_keeps_the_last_epoch_is_chosen_by_it(tmp_path: Path) -> None:
     best = play.ledger.best(arm)
     assert best is not None
     assert best[0] == second
-    trials = trials_table(play.plan, play.ledger, {"digits_student": 1})
+    trials = trials_table(play.plan, play.ledger, lambda entry: 1)
     assert list(trials["value"]) == [0.5, 0.6]

@@ -20,7 +20,8 @@ from tune_kd.execution.probe import Question
 from tune_kd.execution.resources import AUTO_SHARE, HEADROOM, Node, Shares
 from tune_kd.preparation import Prepared, levels
 from tune_kd.space.load import dump
-from tune_kd.space.study import Study, by_teacher, lessons
+from tune_kd.space.methods import METHODS, parts, settings_of
+from tune_kd.space.study import Study, by_teacher, lessons, methods_of
 from tune_kd.storage import files
 
 AT_ONCE: Final = (1, 2, 4, 8, 16)
@@ -129,10 +130,18 @@ def question(study: Study, prepared: Prepared, student: str) -> Question:
     )
     train = study.train.model_dump(mode="json", exclude=set(CHEAP))
     taught = ", ".join(lessons(own)[-1].teacher.model for own in by_teacher(study))
-    cost = json.dumps([taught, study.augment.model_dump(mode="json"), train, count], sort_keys=True)
-    return Question(
-        dump(study), cost, student, batch, len(prepared.splits.images), prepared.shape, len(prepared.splits.classes)
-    )
+    method = max(methods_of(study), key=_hunger)
+    own = {key: getattr(study.kd, key.removeprefix("kd.")) for key in settings_of([method])}
+    cost = json.dumps([taught, study.augment.model_dump(mode="json"), train, count, own], sort_keys=True)
+    classes = len(prepared.splits.classes)
+    return Question(dump(study), cost, student, method, batch, len(prepared.splits.images), prepared.shape, classes)
+
+
+def _hunger(method: str) -> tuple[int, int]:
+    """Of several, trainings are measured with the one that takes most: another network beside the student, and more
+    parts of its own."""
+    known = [METHODS[name] for name in parts(method)]
+    return sum(each.features + each.rebuilds + each.peer for each in known), len(known)
 
 
 CHEAP: Final = (

@@ -41,11 +41,13 @@ FOR_EVER = 1_000_000
 
 @dataclass(frozen=True)
 class Question:
-    """What a measurement is of: a student, on so many images of a shape. `cost` names what of the study matters."""
+    """What a measurement is of: a student, taught by a method on so many images of a shape. `cost` names what of the
+    study matters."""
 
     study: str
     cost: str
     student: str
+    method: str
     batch_size: int
     images: int
     shape: ImageShape
@@ -122,7 +124,7 @@ class Bench:
             update={
                 "student": Student(model=question.student),
                 "train": study.train.model_copy(update={"batch_size": question.batch_size, "epoch_images": None}),
-                "kd": study.kd.model_copy(update={"alpha": 0.5}),
+                "kd": study.kd.model_copy(update={"method": question.method, "alpha": 0.5}),
                 "budget": study.budget.model_copy(update={"epochs": FOR_EVER}),
             }
         )

@@ -169,7 +169,8 @@ def _check_objectives(study: Study) -> Iterator[Problem]:
         for name in dict.fromkeys(part for method in methods_of(study) for part in methods.parts(method)):
             if methods.METHODS[name].rebuilds:
                 text = (
-                    f"adds to what a student costs, so models of a front cannot be told by their {cost}. Leave one out."
+                    "puts a projector and the teacher's classifier into the student, whose size hangs on the settings "
+                    f"of each trial, and a front has one {cost} for each model. Take it out, or {cost} of objectives."
                 )
                 yield Problem("kd.method", text, name)
         if len(models) < 2:

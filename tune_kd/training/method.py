@@ -94,8 +94,15 @@ def method_for(student: Trainee, settings: Distillation, teacher: object) -> tup
 
 def as_trained(study: Study, model: nn.Module, shapes: tuple[ImageShape, ImageShape], classes: int) -> nn.Module:
     """The network whose weights a distilled training leaves: its student's, or what its method makes of that."""
-    if not (study.kd.teaches and any(METHODS[name].rebuilds for name in parts(study.kd.method))):
+    return remade(study.kd, model, study, shapes, classes) if study.kd.teaches else model
+
+
+def remade(
+    kd: Distillation, model: nn.Module, study: Study, shapes: tuple[ImageShape, ImageShape], classes: int
+) -> nn.Module:
+    """What a method makes of a student's network, with the study's teacher; mostly that network itself."""
+    if not any(METHODS[name].rebuilds for name in parts(kd.method)):
         return model
     teacher = build(lessons(study)[-1].teacher.model, classes=classes, in_shape=shapes[1])
     looks = [taps.network(each, shape, CPU) for each, shape in zip((model, teacher), shapes, strict=True)]
-    return rebuilt(study.kd, looks[0], looks[1], 0) or model
+    return rebuilt(kd, looks[0], looks[1], 0) or model

@@ -1,7 +1,7 @@
 """The ledger as the tables that everything after the search is computed from."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ COMMON = ("epochs", "seconds", "seed", RUN_ID, "curve", "started", "ended")
 """What a table has even where it has no row."""
 
 
-def trials_table(plan: Plan, ledger: Ledger, sizes: Mapping[str, int]) -> pd.DataFrame:
-    """A row a trial; `sizes` has the parameter count of each student."""
+def trials_table(plan: Plan, ledger: Ledger, size: Callable[[Entry], int]) -> pd.DataFrame:
+    """A row a trial; `size` counts the parameters of what one trains."""
     runs = ledger.run_ids()
     rows = [
         {"number": entry.serial, "arm": arm.name, "state": trial.state.name, **_common(entry, trial, runs)}
         | {names.STOP_REASON: trial.user_attrs.get(names.STOP_REASON, "")}
         | {"value": kept_value(plan.study, trial) if trial.intermediate_values else math.nan}
         | _confirmed(plan, ledger, arm, entry)
-        | {names.PARAMETERS: sizes[entry.config[names.STUDENT_MODEL]]}
+        | {names.PARAMETERS: size(entry)}
         | _cost(ledger, entry)
         | _settings(arm.cell, entry)
         for arm in plan.arms
