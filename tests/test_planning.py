@@ -77,7 +77,7 @@ def test_slots(machines: Machines, wanted: Resources, slots: tuple[int, float]) 
 def test_a_plan_for_many_machines_says_what_it_costs_and_what_it_assumes(capsys: pytest.CaptureFixture[str]) -> None:
     planning.show(load(STUDY), Machines(50, 64, 8), Console(width=200), price=2.5)
     said = capsys.readouterr().out
-    for word in ("1,600 at once on 50 machines of 64 CPUs and 8 GPUs", "assumes", "% of the time"):
+    for word in ("1,600 at once on 50 machines of 64 CPUs and 8 GPUs", "assumes", "% of the time", "of processors, an"):
         assert word in said
     told = re.search(r"([\d.,]+) GPU-hours \(([\d.,]+) at 2.5 an hour of a GPU\)", said)
     assert told

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tune_kd import names, plan
+from tune_kd import energy, names, plan
 from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.models.layout import ImageShape
@@ -140,7 +140,9 @@ def _trials(todo: Plan) -> str:
 
 def _words(study: Study, where: Machines, found: Estimate, price: float | None) -> list[str]:
     what = f"{found.gpu:g} of a GPU and " if found.gpu else ""
-    hours = found.seconds / 3600 * where.nodes * (where.gpus if found.gpu else where.cpus)
+    machine_hours = found.seconds / 3600 * where.nodes
+    hours = machine_hours * (where.gpus if found.gpu else where.cpus)
+    electricity = {"cpu": machine_hours * where.cpus, "gpu": machine_hours * where.gpus if found.gpu else 0.0}
     unit = "GPU-hours" if found.gpu else "CPU-hours"
     if found.gpu and price is not None:
         unit += f" ({_number(hours * price)} at {price:g} an hour of a GPU)"
@@ -151,6 +153,7 @@ def _words(study: Study, where: Machines, found: Estimate, price: float | None) 
         f"Resources: {found.slots:,} at once on {where.words}; each has {what}{study.resources.cpu:g} CPU.",
         f"Time: about {_rounded(found.seconds)}, {_number(hours)} {unit}, {found.played.epochs:,} epochs; "
         f"slots train {found.utilisation:.0%} of the time.",
+        energy.words(electricity, {}),
         f"It assumes that every {rate}, alone or beside others, and that all machines are there from the start. "
         "Nothing was run.",
     ]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tune_kd import champion, names, plan, results, summary, tracking
 from tune_kd.cluster.seat import Alone, Seat
+from tune_kd.energy import Meter
 from tune_kd.errors import Interrupted, TakenOver, TeacherFailed, TuneKDError
 from tune_kd.execution import reach, runner
 from tune_kd.execution.agreement import Agreement
@@ -95,6 +96,7 @@ class Session:
         self._shared = shared
         self._mirror = Mirror(chosen(request.storage, request.folder, request.name), request.folder)
         self._phases: dict[str, float] = {}
+        self._meter = Meter()
 
     @cached_property
     def _remembered(self) -> Remembered:
@@ -108,7 +110,8 @@ class Session:
         try:
             with self._phase("start", seat):
                 ready = self._make_ready(seat)
-            outcome = self._search(ready, started)
+            with self._meter:
+                outcome = self._search(ready, started)
         except BaseException:
             if note := self._let_go(seat):
                 self._listener.noted(note)
@@ -317,6 +320,8 @@ class Session:
             facts["notes"] += learned
             facts["mlflow"] = {"command": tracker.command, "page": tracker.page}
             crowned = champion.crown(folder, ready.plan, prepared, ledger, storage, tracker)
+            # Counters know neither other machines nor what was before.
+            facts["energy"] = {} if self._shared or names.EARLIER in self._phases else self._meter.kwh
             facts["int8"] = champion.in_int8(folder)
             verdict = results.write(folder, ready.plan, ledger, prepared, storage, ready.shares, taught.facts, facts)
             return verdict, tuple(filter(None, (crowned, leave(ready.plan, ledger))))

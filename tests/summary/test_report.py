@@ -143,6 +143,7 @@ def test_hours_of_processors_and_gpus_are_told_where_they_are_known(tmp_path):
     write(folder)
     report = (folder / names.REPORT_FILE).read_text()
     assert "0.5 CPU-hours, 0.125 GPU-hours; the teacher is apart." in report
+    assert "about 2 Wh of processors, an estimate (4 W a core" in report
 
 
 def test_the_runs_in_mlflow_are_a_command_and_an_address(tmp_path):

@@ -243,7 +243,7 @@ def _shaded(gain: float | None, limit: float) -> Markup:
 
 def facts_table(verdict: Mapping[str, Any]) -> Markup:
     """What was run, a fact a row; facts that hold a mapping take a line an entry."""
-    left_out = ("classes", "phases", "notes", "command", "int8", names.HOURS)
+    left_out = ("classes", "phases", "notes", "command", "energy", "int8", names.HOURS)
     teacher = {key: value for key, value in verdict["teacher"].items() if isinstance(value, str | int | float)}
     facts = {
         key: value for key, value in verdict["facts"].items() if key not in left_out and value not in (None, {}, [])

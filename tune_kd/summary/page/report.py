@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from tune_kd import names
+from tune_kd import energy, names
 from tune_kd.names import STUDY_FILE
 from tune_kd.space.yaml12 import write
 from tune_kd.summary import cells, front, published, tables, words
@@ -204,8 +204,10 @@ def _time(verdict: Mapping[str, Any], trials: pd.DataFrame, finals: pd.DataFrame
     phases = plots_time.with_finals(verdict["facts"].get("phases"), trials, finals)
     charts = [plots_time.phases(phases), plots_time.effort(verdict, trials)]
     drawn = grid("two", [chart for chart in charts if chart])
-    computed = _computed(trials, finals, verdict["facts"].get(names.HOURS, {}))
-    told = " ".join(filter(None, (_saved(verdict, trials), computed)))
+    facts = verdict["facts"]
+    hours = facts.get(names.HOURS) or {}
+    electricity = energy.words(hours, facts.get("energy") or {})
+    told = " ".join(filter(None, (_saved(verdict, trials), _computed(trials, finals, hours), electricity)))
     return section("time", SECTIONS["time"], told, drawn, tables.effort_table(verdict, trials))
 
 
