@@ -9,8 +9,6 @@ fails is told and left out, so that a card that is lent for minutes leaves what 
 import argparse
 import contextlib
 import itertools
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,13 +22,15 @@ from torch import Tensor
 
 from benchmarks.measuring import NO_RESULT, Figure, Result, in_turn, median, parser, progress, ratio, report
 from tune_kd import names
+from tune_kd.cluster import mps
 from tune_kd.execution import gauge
 from tune_kd.execution.probe import Question
 from tune_kd.execution.resources import AUTO_SHARE
 from tune_kd.models import build
 from tune_kd.space.load import dump, load
 from tune_kd.space.study import Study
-from tune_kd.teacher import guide, making
+from tune_kd.teacher.guide import Guide
+from tune_kd.teacher.making import Teacher
 from tune_kd.training import graph as recording
 from tune_kd.training import precision
 from tune_kd.training.images import Images
@@ -38,9 +38,8 @@ from tune_kd.training.precision import Precision
 from tune_kd.training.train import Job, train
 
 SHAPE, CLASSES, HELD_OUT = (3, 32, 32), 10, 5000
-CHUNKS = (guide.CHUNK, 8 * guide.CHUNK)
+CHUNKS = (64, 256, 512, 1024, 2048)
 TEACHER = "resnet56"
-MPS = "nvidia-cuda-mps-control"
 
 Told = dict[str, list[float]]
 
@@ -81,8 +80,8 @@ def measure(given: argparse.Namespace, device: torch.device) -> Result:
     for student in given.students:
         with kept_going():
             share(given, question(given, study(student, best, given.augment)), "", tell)
-        with kept_going(), mps() as running:
-            if running:
+        with kept_going(), mps.served():
+            if mps.answers():
                 share(given, question(given, study(student, best, given.augment)), ", MPS", tell)
     card = torch.cuda.get_device_name() if device.type == "cuda" else ""
     settings = {"images": given.images, "epochs": given.epochs, "augment": given.augment, "gpu": card}
@@ -155,18 +154,14 @@ def train_for(given: argparse.Namespace, data: Images, of: Study, recorded: bool
 def teacher(data: Images, used: Precision, chunk: int) -> float:
     """Images a second of a teacher that fills the cache, so many in one run."""
     weights = build(TEACHER, classes=CLASSES, in_shape=SHAPE).state_dict()
-    asked = guide.Guide(
-        making.Teacher(TEACHER, weights, data.mean, data.std, SHAPE, CLASSES), None, data.images.device, used
-    )
-    before, guide.CHUNK = guide.CHUNK, chunk
-    try:
-        pictures = data.images[: 32 * CHUNKS[-1]]
-        asked.run(pictures[:chunk]).cpu()
-        started = time.perf_counter()
-        asked.run(pictures).cpu()
-        return len(pictures) / (time.perf_counter() - started)
-    finally:
-        guide.CHUNK = before
+    made = Teacher(TEACHER, weights, data.mean, data.std, SHAPE, CLASSES)
+    guide = Guide(made, None, data.images.device, used)
+    guide.at_once = chunk
+    pictures = data.images[: 32 * CHUNKS[-1]]
+    guide.run(pictures[:chunk]).cpu()
+    started = time.perf_counter()
+    guide.run(pictures).cpu()
+    return len(pictures) / (time.perf_counter() - started)
 
 
 # Several processes.
@@ -197,33 +192,6 @@ def _against(found: Sequence[gauge.Measurement], name: str, tell: Callable[[str,
         if number in rates and chosen in rates:
             note = f"auto takes {chosen} at once"
             tell(f"{name}, auto ÷ {number} at once", Figure(rates[chosen] / rates[number], note=note))
-
-
-@contextlib.contextmanager
-def mps() -> Iterator[bool]:
-    """NVIDIA's server that lets kernels of several processes run at once; whether it answers."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = dict(os.environ)
-        os.environ.update(CUDA_MPS_PIPE_DIRECTORY=folder, CUDA_MPS_LOG_DIRECTORY=folder)
-        problem = _mps("-d")
-        if problem:
-            progress(f"no MPS: {problem}")
-        try:
-            yield not problem
-        finally:
-            if not problem:
-                _mps(said="quit\n")
-            os.environ.clear()
-            os.environ.update(before)
-
-
-def _mps(*arguments: str, said: str = "") -> str:
-    """What went wrong."""
-    try:
-        done = subprocess.run([MPS, *arguments], input=said, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return (done.stdout + done.stderr).strip() or f"exit code {done.returncode}" if done.returncode else ""
 
 
 if __name__ == "__main__":

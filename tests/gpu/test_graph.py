@@ -55,16 +55,21 @@ class Waiting(nn.Module):
         return self.inside(pictures) * (1 + 0 * pictures.sum().item())  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before", "while it is recorded"])
 def test_a_model_that_cannot_be_recorded_trains_and_keeps_no_other_from_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
     monkeypatch.setattr(recording, "_unrecordable", set())
+    if not seen:
+        monkeypatch.setattr(CudaRecorder, "watched", CudaRecorder.aside)
     settings, device = study(), GPU
     batch = Batch(torch.randn(BATCH, *SHAPE, device=device), (torch.arange(BATCH) % 10).to(device), None, 1)
     for model, recorded in ((Waiting(), False), (dropping(10, SHAPE), True)):
         model.to(device)
         step = RecordedStep(Step(model, make_optimizer(model, settings.train), settings, "fp32"), CudaRecorder())
         losses = [float(step(batch)[0]) for _ in range(30)]
+        print(step.given_up)
         assert losses[-1] < losses[0]
         assert (step.replayed > 0) == recorded
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     torch.cuda.empty_cache()

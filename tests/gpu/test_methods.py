@@ -26,7 +26,6 @@ def test_an_epoch_is_the_same_on_both(exact: None, method: str, tmp_path: Path) 
         print(method, {key: (here[key], there[key]) for key in (names.TRAIN_LOSS, names.LOSS_KD, names.VAL_LOSS)})
         for key in (names.TRAIN_LOSS, names.LOSS_CE, names.LOSS_KD, names.VAL_LOSS):
             assert there[key] == pytest.approx(here[key], rel=rough, abs=rough)
-        assert there[names.VAL_ACCURACY] == pytest.approx(here[names.VAL_ACCURACY], abs=0.05)
 
 
 @pytest.mark.parametrize("used", ["fp32", "bf16"])

@@ -31,11 +31,11 @@ def network(name: str, shape: tuple[int, int, int]) -> nn.Module:
     return without_chance(build(name, classes=CLASSES, in_shape=shape))
 
 
-def batches(shape: tuple[int, int, int], number: int, device: torch.device) -> list[Batch]:
+def batches(shape: tuple[int, int, int], number: int, like: Tensor) -> list[Batch]:
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(number, BATCH, *shape, generator=generator)
     labels = torch.randint(0, CLASSES, (number, BATCH), generator=generator)
-    return [Batch(each.to(device), label.to(device), None, 1) for each, label in zip(inputs, labels, strict=True)]
+    return [Batch(each.to(like), label.to(like.device), None, 1) for each, label in zip(inputs, labels, strict=True)]
 
 
 def losses(
@@ -49,22 +49,26 @@ def losses(
     settings = study("train.optimizer=sgd", "train.lr=0.01", f"train.batch_size={BATCH}")
     mine = lay_out(copy.deepcopy(model).to(device), shape).train()
     step = wrapped(Step(mine, make_optimizer(mine, settings.train), settings, used))
-    return torch.stack([step(each)[0] for each in batches(shape, steps, device)]).cpu(), mine
+    return torch.stack([step(each)[0] for each in batches(shape, steps, next(mine.parameters()))]).cpu(), mine
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_three_steps_are_the_same_on_both_and_bf16_comes_near(exact: None, name: str) -> None:
+    """In double precision but for the loss: in a deep network the roundings of single precision grow to a hundredth in
+    three steps."""
     shape = shape_of(name)
     model = network(name, shape)
-    here, mine = losses(model, CPU, shape, 3)
+    here, mine = losses(model.double(), CPU, shape, 3)
     there, its = losses(model, GPU, shape, 3)
-    torch.testing.assert_close(there, here, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-3)
     moved = [(a - b).norm() for a, b in zip(mine.parameters(), model.parameters(), strict=True)]
     apart = [(a.cpu() - b).norm() for a, b in zip(its.parameters(), mine.parameters(), strict=True)]
     print(f"{name}: weights {torch.stack(apart).norm() / torch.stack(moved).norm():.1e} apart")
-    assert torch.stack(apart).norm() <= 0.05 * torch.stack(moved).norm()
-    rough, _ = losses(model, GPU, shape, 3, "bf16")
-    torch.testing.assert_close(rough, there, rtol=0.1, atol=0.1)
+    assert torch.stack(apart).norm() <= 0.02 * torch.stack(moved).norm()
+    single, rough = (losses(model.float(), GPU, shape, 3, used)[0] for used in ("fp32", "bf16"))
+    print(f"{name}: single precision {(single - here).abs().tolist()}, bf16 {(rough - here).abs().tolist()} off")
+    torch.testing.assert_close(single[0], here[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rough[0], here[0], rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *TOO_SLOW_HERE])

@@ -12,7 +12,7 @@ import torch
 from tune_kd.data.views import Views
 from tune_kd.models import build
 from tune_kd.space.schema import Augment
-from tune_kd.teacher.guide import CHUNK, FP16, Block, Guide, Resident, _fits
+from tune_kd.teacher.guide import FEWEST, FP16, Block, Guide, Resident, _fits, at_once
 from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import Images
 
@@ -28,9 +28,15 @@ def test_a_logit_does_not_depend_on_which_images_it_was_computed_with(data: Imag
     model = build("resnet20_a", classes=10, in_shape=(3, 32, 32))
     made = Teacher("resnet20_a", model.state_dict(), data.mean, data.std, data.shape, 10)
     guide = Guide(made, None, torch.device("cpu"))
-    together = guide.run(data.images[: CHUNK + 10])
-    for k in (0, 7, CHUNK - 1, CHUNK, CHUNK + 9):
+    together = guide.run(data.images[: FEWEST + 10])
+    for k in (0, 7, FEWEST - 1, FEWEST, FEWEST + 9):
         assert torch.equal(guide.run(data.images[k : k + 1])[0], together[k])
+
+
+def test_on_a_gpu_the_teacher_runs_as_many_small_images_at_once_as_it_takes_to_pay() -> None:
+    for size, many in ((8, 16_384), (32, 1024), (64, 256), (224, FEWEST)):
+        assert at_once(torch.device("cuda"), (3, size, size)) == many
+        assert at_once(torch.device("cpu"), (3, size, size)) == FEWEST
 
 
 def test_logits_kept_on_the_device_are_those_of_the_file(data: Images, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Again:
     def aside(self) -> AbstractContextManager[object]:
         return contextlib.nullcontext()
 
+    watched = aside
+
     def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
         told = torch.full((2,), torch.nan)
         return lambda: told.copy_(body())
@@ -47,6 +49,15 @@ class Again:
 class Refusing(Again):
     def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+
+class Waited(Again):
+    """The step that is watched waited for the device."""
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        yield
+        raise RuntimeError("called a synchronizing CUDA operation")
 
 
 class Crowded(Again):
@@ -165,6 +176,7 @@ def test_replayed_steps_train_as_ordinary_ones(
     ("recorder", "why", "again"),
     [
         (Refusing(), "operation not permitted when stream is capturing", False),
+        (Waited(), "called a synchronizing CUDA operation", False),
         (Crowded(), "no room", True),
         (Twice(), "does not do what a step does", False),
         (Lying(), "does not do what a step does", False),

@@ -5,11 +5,12 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 
 from tune_kd.cluster.address import silence
+from tune_kd.cluster.mps import served
 from tune_kd.errors import InputError, TuneKDError
 
 HEAVY = "torch"
@@ -26,18 +27,23 @@ def connected(address: str | None, meanwhile: str | None = None) -> Iterator[boo
         _check_same(address)
         yield True
         return
+    with served() if address is None else nullcontext():
+        _connect_while(address, meanwhile)
+        try:
+            yield address is not None
+        finally:
+            ray.shutdown()
+
+
+def _connect_while(address: str | None, importing: str | None) -> None:
     beside = ThreadPoolExecutor(1)
     try:
-        if meanwhile:
-            beside.submit(importlib.import_module, meanwhile)
+        if importing:
+            beside.submit(importlib.import_module, importing)
         _connect(address)
     finally:
         # Whoever is interrupted, or has given a wrong address, hears of it without waiting for the import.
         beside.shutdown(wait=False)
-    try:
-        yield address is not None
-    finally:
-        ray.shutdown()
 
 
 def _check_same(address: str | None) -> None:

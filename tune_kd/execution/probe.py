@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
+from tune_kd.cluster import mps
 from tune_kd.execution import memory
 from tune_kd.execution.resources import HEADROOM, memory_fraction
 from tune_kd.models import build
@@ -81,6 +82,7 @@ def facts() -> dict[str, str]:
         "gpu": torch.cuda.get_device_name(0),
         "driver": asked.stdout.partition("\n")[0].strip(),
         "torch": torch.__version__,
+        "mps": "yes" if mps.answers() else "no",
     }
 
 

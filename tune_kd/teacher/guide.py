@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tune_kd.data.views import Views
 from tune_kd.log import reason
-from tune_kd.models.layout import layout_of
+from tune_kd.models.layout import ImageShape, layout_of
 from tune_kd.teacher.logits import CacheKey, LogitCache
 from tune_kd.teacher.making import Teacher
 from tune_kd.teacher.online import Online
@@ -19,13 +19,22 @@ from tune_kd.training import precision
 from tune_kd.training.images import Images, normalise, resized
 from tune_kd.training.precision import Precision
 
-CHUNK = 64
-"""Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a cached
-logit must not depend on which trial happened to fill it."""
+FEWEST = 64
+"""Images in one run of the teacher; on a CPU what its caches hold."""
+GPU_PIXELS = 1024 * 32 * 32
+"""In one run on a GPU: a deep network is a hundred short kernels, which take as long for fewer."""
 FP16 = 65_504.0
 """The largest number that half precision has; a logit beyond it would become infinite."""
 RESIDENT_SHARE = 1 / 4
 """Of what a process may take of a GPU's memory: what it may fill with cached logits."""
+
+
+def at_once(device: torch.device, shape: ImageShape) -> int:
+    """Images in one run of the teacher, short ones filled up: kernels round differently for other batch sizes, and a
+    cached logit must not depend on which trial happened to fill it."""
+    if device.type != "cuda":
+        return FEWEST
+    return max(FEWEST, GPU_PIXELS // (shape[1] * shape[2]) // FEWEST * FEWEST)
 
 
 def settle_precision(
@@ -34,8 +43,10 @@ def settle_precision(
     """In which precision the teacher fills the cache: its own decision, as running is not training."""
 
     def compare() -> tuple[float, float]:
-        model = teacher.module(data.images.device)
-        return precision.compare_inference(model, teacher.read(data).inputs(data.images[:CHUNK], layout_of(model)))
+        device = data.images.device
+        model = teacher.module(device)
+        some = data.images[: at_once(device, teacher.shape)]
+        return precision.compare_inference(model, teacher.read(data).inputs(some, layout_of(model)))
 
     file = precision.place(folder, "running", teacher.model)
     return precision.settle(wanted, file, data.images.device, compare, agree)
@@ -73,6 +84,7 @@ class Guide:
         self._cache = cache
         self._device = device
         self._used = used
+        self.at_once = at_once(device, teacher.shape)
         self._neighbours = neighbours
         self._model: nn.Module | None = None
         self._resident = Resident(cache, device) if cache is not None and _fits(cache, device) else None
@@ -143,9 +155,9 @@ class Guide:
             self._model = self._teacher.module(self._device)
         self.images_run += len(pictures)
         found = []
-        for some in pictures.split(CHUNK):
+        for some in pictures.split(self.at_once):
             ready = normalise(resized(some, self._teacher.shape[1]), self._teacher.mean, self._teacher.std)
-            ready = torch.cat([ready, ready.new_zeros(CHUNK - len(ready), *ready.shape[1:])])
+            ready = torch.cat([ready, ready.new_zeros(self.at_once - len(ready), *ready.shape[1:])])
             with precision.autocast(self._device, self._used):
                 found.append(
                     self._model(ready.contiguous(memory_format=layout_of(self._model))).clamp(-FP16, FP16).half()

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import logging
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class Recorder(Protocol):
     def aside(self) -> AbstractContextManager[object]:
         """Ordinary steps run in here before one of their kind is recorded."""
 
+    def watched(self) -> AbstractContextManager[object]:
+        """An ordinary step in here fails where it waits for the device. Recorded, it would fail as well, and could
+        leave the device's memory and chance in disorder."""
+
     def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
         """Runs nothing now. What it returns repeats what `body` did to the memory it touched."""
 
@@ -52,10 +57,27 @@ class CudaRecorder:
             yield
         torch.cuda.current_stream().wait_stream(stream)
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        with self.aside(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that PyTorch does not know of every wait
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                yield
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
     def record(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=_stream()):
-            told = body()
+        try:
+            # Twice, as the inner one is not left where recording fails.
+            with torch.cuda.stream(_stream()), torch.cuda.graph(graph, stream=_stream()):
+                told = body()
+        except RuntimeError:
+            # Chance would believe for ever that it is being recorded.
+            chance = torch.cuda.default_generators[torch.cuda.current_device()]
+            chance.graphsafe_set_state(chance.clone_state())
+            raise
 
         def replay() -> Tensor:
             graph.replay()
@@ -166,22 +188,23 @@ class RecordedStep:
 
     def _recorded(self, batch: Batch, before: Before) -> Tensor | None:
         """The losses of this step, done; None where the recording is not to be trusted."""
+        with self._recorder.watched():
+            losses = self._step(batch)
+        ordinary = _copied(self._step.state())
+        before.restore()
         room = batch.like()
         recording = Recording(room, self._recorder.record(lambda: self._step(room)))
         if before.drew():
             return None
         told = recording(batch)
-        replayed = _copied(self._step.state())
-        before.restore()
-        losses = self._step(batch)
         if not torch.allclose(told, losses, rtol=MOST_OFF, atol=1e-3):
             return None
         if not all(
-            _alike(before.values[name], ordinary, replayed[name]) for name, ordinary in self._step.state().items()
+            _alike(before.values[name], ordinary[name], replayed) for name, replayed in self._step.state().items()
         ):
             return None
         self._recording = recording
-        return losses
+        return told
 
 
 def _alike(before: Sequence[Tensor], ordinary: Sequence[Tensor], replayed: Sequence[Tensor]) -> bool:
