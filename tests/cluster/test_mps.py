@@ -1,14 +1,13 @@
 """NVIDIA's server for cards that several processes share, here a script in its place that keeps what it is told."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tune_kd.cluster import mps
-
-SERVING = 'touch "$place/serves"; while [ -e "$place/serves" ]; do sleep 0.01; done'
 
 Heard = Callable[[], list[str]]
 
@@ -24,7 +23,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def control(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Heard]:
     """Puts the script there, which serves a place once it was started for it; what it heard, a line each."""
 
-    def put(starting: str) -> Heard:
+    def put(quitting: str) -> Heard:
         folder = temporary / "bin"
         folder.mkdir()
         heard = folder / "heard"
@@ -32,12 +31,13 @@ def control(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         script.write_text(
             f"""#!/bin/sh
 place=${{{mps.PLACE}:-{folder}/usual}}
-if [ "$1" = -f ]; then said=start; else read -r said; fi
+number=$place/{mps.NUMBER}
+if [ "$1" = -d ]; then said=start; else read -r said; fi
 echo "$said $place" >> {heard}
 case $said in
-start) {starting} ;;
-quit*) rm "$place/serves" ;;
-*) test -e "$place/serves" ;;
+start) setsid sleep 600 & echo $! > "$number" ;;
+quit*) {quitting} ;;
+*) test -e "$number" ;;
 esac
 """
         )
@@ -48,8 +48,11 @@ esac
     return put
 
 
+ORDERLY = 'kill -9 "$(cat "$number")"; rm "$number"'
+
+
 def test_processes_share_cards_through_a_server_that_ends_with_the_search(control: Callable[[str], Heard]) -> None:
-    heard = control(SERVING)
+    heard = control(ORDERLY)
     assert not mps.answers()
     with mps.served():
         place = os.environ[mps.PLACE]
@@ -62,19 +65,39 @@ def test_processes_share_cards_through_a_server_that_ends_with_the_search(contro
     assert f"quit -t 1 {place}" in heard()
 
 
-def test_one_that_does_not_start_is_done_without(control: Callable[[str], Heard]) -> None:
-    control("exit 1")
+@pytest.mark.parametrize("quitting", ["exit 1", "sleep 9"], ids=["refuses", "hangs"])
+def test_one_that_does_not_end_is_killed(
+    control: Callable[[str], Heard], monkeypatch: pytest.MonkeyPatch, quitting: str
+) -> None:
+    control(quitting)
+    with mps.served():
+        monkeypatch.setattr(mps, "_PATIENCE", 0.2)
+        place = Path(os.environ[mps.PLACE])
+        number = (place / mps.NUMBER).read_text().strip()
+        assert Path("/proc", number).exists()
+    assert not place.exists()
+    assert not running(number)
+
+
+def running(number: str) -> bool:
+    """What is killed takes a moment to end, and nobody may be there to bury it."""
+    stat = Path("/proc", number, "stat")
+    for _ in range(100):
+        if not stat.exists() or stat.read_text().split()[2] == "Z":
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_one_that_does_not_start_is_done_without(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = temporary / mps.CONTROL
+    script.write_text("#!/bin/sh\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{temporary}{os.pathsep}{os.environ['PATH']}")
     with mps.served():
         assert mps.PLACE not in os.environ
         assert not mps.answers()
-
-
-def test_one_that_does_not_end_is_ended(control: Callable[[str], Heard], monkeypatch: pytest.MonkeyPatch) -> None:
-    control('echo $$ > "$place/../number"; touch "$place/serves"; while true; do sleep 0.05; done')
-    monkeypatch.setattr(mps, "_PATIENCE", 1)
-    with mps.served():
-        place = Path(os.environ[mps.PLACE])
-    assert not Path("/proc", (place.parent / "number").read_text().strip()).exists()
+    assert [each.name for each in temporary.iterdir()] == [mps.CONTROL]
 
 
 def test_a_machine_without_it_has_none(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,16 +108,18 @@ def test_a_machine_without_it_has_none(temporary: Path, monkeypatch: pytest.Monk
 
 
 def test_what_a_killed_search_left_is_ended(control: Callable[[str], Heard], temporary: Path) -> None:
-    heard = control(SERVING)
-    lives, dead = (temporary / f"{mps._PREFIX}{number}-x" for number in (os.getpid(), gone()))
-    for place in (lives, dead):
+    control(ORDERLY)
+    left = temporary / f"{mps._PREFIX}{gone()}-x"
+    beside = temporary / f"{mps._PREFIX}{os.getpid()}-x"
+    for place in (left, beside):
         place.mkdir()
-        (place / "serves").touch()
+        assert mps._control("-d", where={mps.PLACE: str(place)})
+    numbers = [(place / mps.NUMBER).read_text().strip() for place in (left, beside)]
     with mps.served():
-        assert not dead.exists()
-        assert (lives / "serves").exists()
-    assert f"quit -t 1 {dead}" in heard()
-    assert f"quit -t 1 {lives}" not in heard()
+        assert not left.exists()
+        assert [running(number) for number in numbers] == [False, True]
+    mps._end(beside)
+    assert not running(numbers[1])
 
 
 def gone() -> int:

@@ -3,6 +3,7 @@
 Without it they take turns.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,21 +11,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 CONTROL = "nvidia-cuda-mps-control"
 PLACE = "CUDA_MPS_PIPE_DIRECTORY"
 """Where the server and those that it serves meet."""
 
+NUMBER = "nvidia-cuda-mps-control.pid"
+"""There, it writes down the number of its process, which leads a group."""
+
 _PREFIX = "tune_kd-mps-"
-_NOWHERE = subprocess.DEVNULL
-_PATIENCE = 10
-_QUIT = "quit -t 1"
-"""With so many seconds for those that it serves still, which are none of ours."""
+_PATIENCE = 5
 
 
-@contextmanager
+@contextlib.contextmanager
 def served() -> Iterator[None]:
     """In here, processes share this machine's cards through a server of their own, unless one answers already.
 
@@ -32,66 +32,55 @@ def served() -> Iterator[None]:
     if not shutil.which(CONTROL) or answers():
         yield
         return
-    _end_those_left()
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
-        own = {PLACE: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        # In a session of its own, as Ctrl-C ends the search in order, and this last.
-        server = subprocess.Popen(
-            [CONTROL, "-f"], env=os.environ | own, start_new_session=True, stdout=_NOWHERE, stderr=_NOWHERE
-        )
-        before = {name: os.environ.get(name) for name in own}
+    for folder in _left():
+        _end(folder)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        own = {PLACE: name, "CUDA_MPS_LOG_DIRECTORY": name}
+        before = {key: os.environ.get(key) for key in own}
         try:
-            if _ready(server, own):
+            if _control("-d", where=own):
                 os.environ.update(own)
             yield
         finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
+            for key, value in before.items():
+                os.environ.pop(key, None)
                 if value is not None:
-                    os.environ[name] = value
-            _end(server, own)
-
-
-def _ready(server: subprocess.Popen[bytes], where: dict[str, str]) -> bool:
-    until = time.monotonic() + _PATIENCE
-    while server.poll() is None and time.monotonic() < until:
-        if _control("get_server_list", where):
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _end(server: subprocess.Popen[bytes], where: dict[str, str]) -> None:
-    if server.poll() is None:
-        _control(_QUIT, where)
-    try:
-        server.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+                    os.environ[key] = value
+            _end(Path(name))
 
 
 def answers() -> bool:
     """Whether there is one for the processes that start here."""
-    return bool(shutil.which(CONTROL)) and _control("get_server_list", {})
+    return bool(shutil.which(CONTROL)) and _control(said="get_server_list", where={})
 
 
-def _end_those_left() -> None:
-    """By a search that was killed."""
+def _left() -> Iterator[Path]:
+    """By searches that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if not Path("/proc", folder.name.removeprefix(_PREFIX).partition("-")[0]).exists():
-            _control(_QUIT, {PLACE: str(folder)})
-            shutil.rmtree(folder, ignore_errors=True)
+            yield folder
 
 
-def _control(told: str, where: dict[str, str]) -> bool:
+def _end(folder: Path) -> None:
+    """The server whose place this is, and the place."""
+    with contextlib.suppress(OSError, ValueError):
+        number = int((folder / NUMBER).read_text())
+        _control(said="quit -t 1", where={PLACE: str(folder)})  # who is served still is none of ours
+        until = time.monotonic() + _PATIENCE
+        while Path("/proc", str(number)).exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        os.killpg(number, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _control(*arguments: str, said: str = "", where: dict[str, str]) -> bool:
     """Whether it did what it was told."""
     try:
         done = subprocess.run(
-            [CONTROL],
-            input=told + "\n",
-            stdout=_NOWHERE,
-            stderr=_NOWHERE,
+            [CONTROL, *arguments],
+            input=said + "\n",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             text=True,
             timeout=_PATIENCE,
             env=os.environ | where,
