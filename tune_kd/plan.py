@@ -90,7 +90,7 @@ def own_cell(cell: Cell, name: str) -> Cell:
 
 def control_cell(cell: Cell) -> Cell:
     """What of a cell matters to a student without a teacher."""
-    return {key: level for key, level in cell.items() if not key.startswith("kd.")}
+    return {key: level for key, level in cell.items() if not key.startswith(names.TAUGHT_KEYS)}
 
 
 def constants_of(study: Study) -> dict[str, Any]:
@@ -101,7 +101,9 @@ def constants_of(study: Study) -> dict[str, Any]:
 
 def label(cell: Cell) -> str:
     """A cell in words, without the sections that only the YAML needs: 'source=drawn, size=100'."""
-    return ", ".join(f"{key.partition('.')[2] or key}={level}" for key, level in cell.items())
+    # A teacher's epochs are not to be taken for the students'.
+    short = {key: key if key.startswith("teacher.") else key.partition(".")[2] or key for key in cell}
+    return ", ".join(f"{short[key]}={level}" for key, level in cell.items())
 
 
 def expected_epochs(study: Study) -> int:

@@ -13,7 +13,7 @@ from tune_kd.preparation import IMAGE_KEYS, Prepared, levels
 from tune_kd.space import augmentations
 from tune_kd.space.messages import takes_weight
 from tune_kd.space.methods import METHODS, asks, parts
-from tune_kd.space.study import AUGMENTATION, Study, by_teacher
+from tune_kd.space.study import AUGMENTATION, TEACHER_EPOCHS, Study, by_teacher
 from tune_kd.teacher import logits
 
 
@@ -52,8 +52,10 @@ def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
     cached = [views for views in kinds if not views.mixing]
     looked_up = sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
     shown = sum(views.count * (1 - (1 - 1 / views.count) ** study.budget.epochs) for views in cached)
+    # Where a teacher's epochs are a condition, each arm asks one of the teachers, else all.
+    own = 1 / len(by_teacher(study)) if TEACHER_EPOCHS in study.conditions else 1.0
     pictures = sum(map(len, prepared.splits.student.values())) * shown
-    return min(pictures, looked_up * len(cached) / len(kinds)) / rate / max(1, per_arm * len(arms))
+    return min(pictures, own * looked_up * len(cached) / len(kinds)) / rate / max(1, per_arm * len(arms))
 
 
 def cache_words(todo: Plan, prepared: Prepared) -> list[str]:

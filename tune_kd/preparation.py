@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     """Pretrained weights are read once, here, and travel with the images: other machines need not have the files."""
     classes = len(prepared.splits.classes)
 
+    @cache  # teachers that differ in their epochs alone begin with the same
     def start(name: str, wanted: bool | str, shape: ImageShape) -> Start | None:
         return registry.start(name, wanted, classes=classes, in_shape=shape)
 

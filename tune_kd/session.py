@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tune_kd import champion, names, plan, results, summary, tracking
 from tune_kd.cluster.seat import Alone, Seat
 from tune_kd.energy import Meter
-from tune_kd.errors import Interrupted, TakenOver, TeacherFailed, TuneKDError
+from tune_kd.errors import InputError, Interrupted, TakenOver, TeacherFailed, TuneKDError
 from tune_kd.execution import reach, runner
 from tune_kd.execution.agreement import Agreement
 from tune_kd.execution.exchange import Exchange
@@ -24,13 +24,15 @@ from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.remembering import Remembered, leave
 from tune_kd.request import Outcome, Request
+from tune_kd.space.checks import TRAINED
 from tune_kd.space.load import dump
 from tune_kd.space.schema import Teacher
-from tune_kd.space.study import Study, by_teacher, front_models, lessons, searched_keys
+from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, front_models, lessons, searched_keys
 from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
+from tune_kd.teacher.ensemble import BY_EPOCHS, long
 from tune_kd.teacher.taught import Taught
 from tune_kd.tracking import Delivery, SearchInfo, Tracker
 from tune_kd.training import checkpoint
@@ -149,8 +151,11 @@ class Session:
     def _with_teacher(self, study: Study) -> Study:
         """Teachers in MLflow, or one given as an object, become files; the stored study says where they came from."""
         folder, given = self._request.folder / names.TEACHER_DIR, self._request.objects.teacher
-        first, *others = (self._fetched(own.teacher, folder / str(k or "")) for k, own in enumerate(by_teacher(study)))
+        every = enumerate((study.teacher, *study.teachers))
+        first, *others = (self._fetched(own, folder / str(k or "")) for k, own in every)
         if given is not None:
+            if TEACHER_EPOCHS in study.conditions:
+                raise InputError(TRAINED)
             path = folder / "given.pt"
             checkpoint.save(path, {"state_dict": dict(given.state_dict())})
             first = first.model_copy(update={"checkpoint": str(path)})
@@ -236,7 +241,8 @@ class Session:
     def _teach(self, ledger: Ledger, material: Material, ready: Ready) -> Teaching:
         def made(taught: Taught) -> None:
             ledger.same_teacher(taught.teachers.digest)
-            self._listener.said(f"teacher: test accuracy {taught.facts[names.TEST_ACCURACY]:.2%}")
+            accuracy = f"{taught.facts[names.TEST_ACCURACY]:.2%}"
+            self._listener.said(f"teacher: test accuracy {taught.facts.get(BY_EPOCHS, accuracy)}")
 
         study = ready.study
         report = self._listener.lesson
@@ -247,8 +253,9 @@ class Session:
             images = f"{len(ready.prepared.splits.test):,} images"
             for own in by_teacher(study):
                 chain = " → ".join(lesson.teacher.model for lesson in lessons(own))
-                what = "loading" if own.teacher.checkpoint else "training"
-                self._listener.said(f"teacher: {what} {chain}, testing it on {images}")
+                what = f"loading {chain}" if own.teacher.checkpoint else f"training {chain}"
+                until = f" for {long(own.teacher.epochs)}" if TEACHER_EPOCHS in study.conditions else ""
+                self._listener.said(f"teacher: {what}{until}, testing it on {images}")
         return teaching
 
     def _conduct(self, ledger: Ledger, ready: Ready, tracked: Tracked) -> tuple[Taught, Sequence[str]]:

@@ -15,12 +15,11 @@ from tune_kd.distill.logits import kd
 from tune_kd.errors import InputError
 from tune_kd.execution import teaching
 from tune_kd.execution.teaching import Maker
-from tune_kd.execution.workbench import counted
 from tune_kd.models import build
 from tune_kd.objects import NOTHING_TO_CARRY
 from tune_kd.preparation import prepare
 from tune_kd.space.load import dump, load
-from tune_kd.space.study import cells, constants, resolve
+from tune_kd.space.study import cells, constants, resolve, taught_by
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import Ensemble, Guides
 from tune_kd.teacher.guide import Guide
@@ -127,9 +126,10 @@ def test_each_teachers_logits_are_cached_as_those_of_one(data: Images, teachers:
 def test_a_second_teacher_can_be_a_condition(teachers: Ensemble) -> None:
     study = load("study: s\nteachers: [{model: digits_student, epochs: 3}]\nconditions: {kd.teachers: [1, 2]}\n")
     assert cells(study) == ({"kd.teachers": 1}, {"kd.teachers": 2})
-    counts = [counted(resolve(study, constants(study) | cell).kd, teachers) for cell in cells(study)]
-    assert counts == [1, 2]
-    assert counted(study.kd, teachers) == 2
+    asked = [taught_by(study, resolve(study, constants(study) | cell), names.DISTILLED) for cell in cells(study)]
+    assert asked == [(0,), (0, 1)]
+    assert taught_by(study, study, names.DISTILLED) == (0, 1)
+    assert teachers.right(asked[1]) == (0.9, 0.6)
     assert load(dump(study)) == study
 
 

@@ -18,10 +18,10 @@ from tune_kd.execution.resources import Share
 from tune_kd.execution.workbench import pick_device
 from tune_kd.objects import Travelling
 from tune_kd.preparation import Prepared
-from tune_kd.space.study import Study, by_teacher, lessons
+from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, lessons
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher import making as teacher
-from tune_kd.teacher.ensemble import known
+from tune_kd.teacher.ensemble import known, long
 from tune_kd.teacher.guide import Guide
 from tune_kd.teacher.taught import Taught
 from tune_kd.training.images import Images, as_tensor
@@ -66,6 +66,7 @@ class Maker:
         images = _images(prepared).to(device)
         index, validation, test = map(as_tensor, (splits.teacher, splits.validation, splits.test))
         chains: list[list[teacher.Teacher]] = []
+        levels = study.conditions.get(TEACHER_EPOCHS, ())
         for number, own in enumerate(by_teacher(study)):
             chain: list[teacher.Teacher] = []
             chains.append(chain)
@@ -75,17 +76,21 @@ class Maker:
                     told = self._telling(study, lesson, number, step)
                     guide = _guide(lesson, chain[-1], images, splits.digests["images"]) if chain else None
                     start = None if chain else prepared.teachers[number]
-                    which = (number, step) if number or step else ()
+                    # The same chance where only epochs differ: nothing else is to tell these teachers apart.
+                    which = (0 if levels else number, step) if (number and not levels) or step else ()
                     with storage.training(saved_at(number, step), told) as (saved, report):
                         made = teacher.make(
                             lesson, images, index, validation, saved, report, agree, start, guide, which
                         )
                 chain.append(made)
-        return Taught(*known([chain[-1] for chain in chains], chains, images, validation, test))
+        return Taught(*known([chain[-1] for chain in chains], chains, images, validation, test, levels))
 
     def _telling(self, study: Study, lesson: Study, number: int, step: int) -> Callable[[dict[str, float]], None]:
         whose = f"assistant {step}" if step else "teacher"
-        whose += f" of teacher {number + 1}" if step and study.teachers else f" {number + 1}" if study.teachers else ""
+        if TEACHER_EPOCHS in study.conditions:
+            whose += f" of {'the one of ' * bool(step)}{long(lesson.teacher.epochs)}"
+        elif study.teachers:
+            whose += f" of teacher {number + 1}" if step else f" {number + 1}"
         return lambda metrics: self._heard.append(Lesson(whose, lesson.teacher.epochs, metrics))
 
     def heard(self, start: int) -> list[Lesson]:

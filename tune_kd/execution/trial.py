@@ -20,7 +20,7 @@ from tune_kd.errors import StorageError
 from tune_kd.execution import memory
 from tune_kd.execution.order import NOTES, Order
 from tune_kd.execution.workbench import Workbench, guides_of, teacher_on_test, workbench
-from tune_kd.space.study import Study, resolve
+from tune_kd.space.study import Study, resolve, taught_by
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.shuffled import Shuffled
 from tune_kd.training import checkpoint, measures, rates
@@ -78,9 +78,10 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str,
     # Nothing of the storage is used before it is known to be the search's own.
     with material.storage.training(order.saved, tell) as (saved, told):
         guide: TeacherLogits | None = None
+        numbers = taught_by(material.study, study, order.arm)
         if order.arm in names.TAUGHT and order.teacher is not None and study.kd.teaches:
             views = Views.of(study.augment, study.seed)
-            guide = guides_of(reference, order.share.gpu, order.teacher, views, study.kd)
+            guide = guides_of(reference, order.share.gpu, order.teacher, views, numbers)
             if order.arm == names.RANDOM_TEACHER:
                 guide = Shuffled(guide, bench.images.images, views, as_tensor(chosen), study.seed)
         heard: list[dict[str, float]] = []
@@ -102,7 +103,7 @@ def _leg(order: Order, reference: ray.ObjectRef[Any], tell: Report) -> dict[str,
     # As text, because Tune flattens what is nested.
     guided = None
     if order.teacher is not None:
-        guided = teacher_on_test(reference, order.share.gpu, order.teacher, study.kd)
+        guided = teacher_on_test(reference, order.share.gpu, order.teacher, study.kd, numbers)
     return {OUTCOME: OK, RESULT: json.dumps(_final_results(model, bench, guided, study, order.saved))}
 
 

@@ -80,29 +80,24 @@ def teachers_on_test(material: ray.ObjectRef[Any], gpu: float, teachers: ray.Obj
     return taught(teachers).answers(bench.images, as_tensor(bench.material.splits.test))
 
 
-def teacher_on_test(material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], kd: Distillation) -> Tensor:
+def teacher_on_test(
+    material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], kd: Distillation, numbers: tuple[int, ...]
+) -> Tensor:
     """What those who teach say on the test images as one. Labels have no say in it, so confidence in them has none."""
-    told = teachers_on_test(material, gpu, teachers)
-    count = counted(kd, taught(teachers))
-    if count == 1:
+    told = teachers_on_test(material, gpu, teachers)[:, numbers]
+    if len(numbers) == 1:
         return told[:, 0]
     kind = "validation" if kd.teachers_weight == "validation" else "equal"
     labels = torch.zeros(len(told), dtype=torch.long, device=told.device)
-    shares = weights(kind, told[:, :count], labels, taught(teachers).accuracies[:count])
-    return mixed(told[:, :count], shares, kd.teachers_mean, 1.0)
-
-
-def counted(kd: Distillation, teachers: Ensemble) -> int:
-    """How many of them teach."""
-    return len(teachers.members) if kd.teachers == "all" else kd.teachers
+    shares = weights(kind, told, labels, taught(teachers).right(numbers))
+    return mixed(told, shares, kd.teachers_mean, 1.0)
 
 
 def guides_of(
-    material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], views: Views, kd: Distillation
+    material: ray.ObjectRef[Any], gpu: float, teachers: ray.ObjectRef[Any], views: Views, numbers: tuple[int, ...]
 ) -> Guide | Guides:
-    count = counted(kd, taught(teachers))
-    each = [guided_by(material, gpu, teachers, views, number) for number in range(count)]
-    return each[0] if count == 1 else Guides(each, taught(teachers).accuracies[:count])
+    each = [guided_by(material, gpu, teachers, views, number) for number in numbers]
+    return each[0] if len(each) == 1 else Guides(each, taught(teachers).right(numbers))
 
 
 @functools.lru_cache(maxsize=8)

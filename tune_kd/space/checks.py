@@ -15,6 +15,7 @@ from tune_kd.space.study import (
     MAX_CELLS,
     MAX_GRID,
     SMOOTHING,
+    TEACHER_EPOCHS,
     Study,
     cells,
     constants,
@@ -230,6 +231,27 @@ def _check_teachers(study: Study) -> Iterator[Problem]:
             yield Problem(key, "looks at validation images, and data.split.validation is 0.", used)
 
 
+TRAINED: Final = (
+    f"conditions.{TEACHER_EPOCHS}: a teacher that is given with its weights is used as it is, so there is nothing to "
+    "train for so many epochs. Take one of both out."
+)
+
+
+def _check_teacher_epochs(study: Study) -> Iterator[Problem]:
+    """A teacher is trained for each value."""
+    if TEACHER_EPOCHS in study.search:
+        text = "takes a training of a teacher for each value, so it cannot be searched. Put a few under conditions."
+        yield Problem(f"search.{TEACHER_EPOCHS}", text)
+    elif TEACHER_EPOCHS in study.conditions:
+        key, levels = f"conditions.{TEACHER_EPOCHS}", study.conditions[TEACHER_EPOCHS]
+        if study.teacher.checkpoint is not None:
+            yield Problem(key, TRAINED.partition(": ")[2], levels)
+        if study.teachers:
+            yield Problem(
+                key, "makes a teacher for each value, so there can be no others. Leave `teachers` out.", levels
+            )
+
+
 def _check_momenta(study: Study) -> Iterator[Problem]:
     gap = study.kd.momentum_gap
     if not gap and not varies(study, "kd.momentum_gap"):
@@ -263,5 +285,5 @@ def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing, _check_teachers, _check_momenta,
+    _check_mixing, _check_teachers, _check_teacher_epochs, _check_momenta,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from tune_kd.space.load import studies_folder
 from tune_kd.space.reference import VARIED, Key, every_key, field_of
 from tune_kd.space.schema import Published
+from tune_kd.space.study import TEACHER_EPOCHS
 
 FILE: Final = "study.schema.json"
 LINE: Final = "# yaml-language-server: $schema="
@@ -35,11 +36,12 @@ def schema() -> dict[str, Any]:
     vary = [key for key in keys if key.varies]
     told = {key.name: key.means for key in keys}
     values = {f"value {key.name}": _leaf(key)["anyOf"][0] for key in vary}
-    domains = {f"domain {key.name}": _domain(_ref(f"value {key.name}")) for key in vary}
+    domains = {f"domain {key.name}": _domain(_ref(f"value {key.name}")) for key in vary if key.name != TEACHER_EPOCHS}
+    searched = [key for key in vary if key.name != TEACHER_EPOCHS]
     shapes = {
         "conditions": _varied(vary, lambda name: {"type": "array", "items": _ref(f"value {name}"), "minItems": 1}),
-        "search": _varied(vary, lambda name: _ref(f"domain {name}")),
-        "first": {"anyOf": [{"type": "array", "items": _varied(vary, lambda name: _ref(f"value {name}"))}, FROM]},
+        "search": _varied(searched, lambda name: _ref(f"domain {name}")),
+        "first": {"anyOf": [{"type": "array", "items": _varied(searched, lambda name: _ref(f"value {name}"))}, FROM]},
         "published": {"type": "array", "items": _published()},
         "teachers": {"type": "array", "items": {"$ref": "#/properties/teacher"}},
     }

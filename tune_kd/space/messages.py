@@ -17,7 +17,7 @@ from tune_kd import names
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space import augmentations, datasets, methods
 from tune_kd.space.augmentations import AUGMENTATIONS
-from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Train
+from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Teacher, Train
 
 MAX_LINES: Final = 10
 MAX_SHOWN: Final = 80
@@ -28,6 +28,7 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "student": Student,
     "kd": Distillation,
     "train": Train,
+    "teacher": Teacher,
 }
 COMMON: Final[Mapping[str, FieldInfo]] = {
     f"{section}.{name}": info

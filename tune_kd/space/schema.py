@@ -261,11 +261,12 @@ class Published(Section):
 
 
 SEARCHABLE: Final[frozenset[str]] = frozenset(
-    ["data.source", "data.size", "data.weight", "augment.kind", "student.model"]
+    ["data.source", "data.size", "data.weight", "augment.kind", "student.model", "teacher.epochs"]
     + [f"kd.{name}" for name in Distillation.model_fields]
     + [f"train.{name}" for name in Train.model_fields if name not in ("milestones", "keep")]
 )
-"""The keys that may stand under `conditions` or `search`, beside the settings of single methods."""
+"""The keys that may stand under `conditions` or `search` (`teacher.epochs` under the former alone), beside the settings
+of single methods."""
 
 SEARCH_MODE: Final = "search"
 """The mode of a study as its file stands, with nothing put in its place."""

@@ -46,10 +46,11 @@ MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
 RARE: Final = (
     "kd.alpha_schedule", "kd.alpha_end", "kd.weight", "kd.ce_weight", "kd.temperature_schedule", "kd.temperature_end",
-    "kd.layers", "kd.momentum_gap", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight",
+    "kd.layers", "kd.momentum_gap", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight", "teacher.epochs",
 )  # fmt: skip
 """Keys that are no part of a trial's settings where the study has no use for them."""
 SMOOTHING: Final = "train.label_smoothing"
+TEACHER_EPOCHS: Final = "teacher.epochs"
 AUGMENTATION: Final = "augment.kind"
 NAME: Final = "a name in letters, digits, - and _, in quotes where it is all digits"
 
@@ -120,9 +121,18 @@ def _named(study: Study, key: str, own: str) -> tuple[str, ...]:
 
 
 def by_teacher(study: Study) -> tuple[Study, ...]:
-    """A study for each of the teachers, in which there is no other."""
-    every = (study.teacher, *study.teachers)
+    """A study for each of the teachers, in which there is no other. Where its epochs are a condition there is one for
+    each level, as it would be trained if it were the only one: its schedule ends with its own last epoch."""
+    levels = study.conditions.get(TEACHER_EPOCHS, ())
+    every = [study.teacher.model_copy(update={"epochs": level}) for level in levels] or [study.teacher, *study.teachers]
     return tuple(study.model_copy(update={"teacher": each, "teachers": ()}) for each in every)
+
+
+def taught_by(study: Study, own: Study, arm: str) -> tuple[int, ...]:
+    """Which teachers a trial asks, by number; a student without one is compared with the one trained longest."""
+    if levels := study.conditions.get(TEACHER_EPOCHS):
+        return (levels.index(own.teacher.epochs if arm in names.TAUGHT else max(levels)),)
+    return tuple(range(1 + len(study.teachers) if own.kd.teachers == "all" else own.kd.teachers))
 
 
 def lessons(study: Study) -> tuple[Study, ...]:
@@ -152,7 +162,8 @@ def varies(study: Study, key: str) -> bool:
 
 
 def _set(study: Study, key: str) -> bool:
-    return bool(getattr(study.kd, key.removeprefix("kd.")) != COMMON[key].default)
+    section, _, leaf = key.partition(".")
+    return section == "kd" and bool(getattr(study.kd, leaf) != COMMON[key].default)
 
 
 def constants(study: Study) -> TrialConfig:
@@ -224,7 +235,7 @@ def _kept(study: Study, arm: str) -> tuple[str, ...]:
     """The keys of `search` that an arm has: a student without a teacher has no distillation to set, and where methods
     were taken out of the study what only those know is not searched."""
     if arm not in names.TAUGHT:
-        return tuple(key for key in in_order(study.search) if not key.startswith("kd."))
+        return tuple(key for key in in_order(study.search) if not key.startswith(names.TAUGHT_KEYS))
     used = methods_of(study)
     return tuple(key for key in in_order(study.search) if any(methods.counts(key, method) for method in used))
 
@@ -235,7 +246,7 @@ def _active(study: Study, arm: str, key: str, config: TrialConfig) -> bool:
     def moot(parent: str) -> bool:
         # The control searches the same dimensions: what hangs on a distillation key that varies is always free in it.
         varies = parent in study.search or parent in study.conditions
-        return arm not in names.TAUGHT and parent.startswith("kd.") and varies
+        return arm not in names.TAUGHT and parent.startswith(names.TAUGHT_KEYS) and varies
 
     fits = all(moot(parent) or config[parent] in values for parent, values in study.search[key].when.items())
     fits = fits and methods.counts(key, config["kd.method"])

@@ -15,7 +15,7 @@ from tune_kd.space import methods
 Cell = dict[str, Any]
 
 ARMS: Final = (SCRATCH, DISTILLED)
-DISTILLATION: Final = "kd."
+DISTILLATION: Final = names.TAUGHT_KEYS
 """Settings that mean nothing without a teacher."""
 
 NAMES: Final = {
@@ -28,6 +28,7 @@ NAMES: Final = {
     "kd.method": "method",
     "train.lr": "learning rate",
     "augment.kind": "augmentation",
+    "teacher.epochs": "teacher's epochs",
 }
 
 
@@ -70,6 +71,8 @@ def level(key: str, value: Any) -> str:
         return shown
     if key == "data.size":
         return f"{shown} images"
+    if key == "teacher.epochs":
+        return f"teacher of {shown} epoch{'s' * (shown != '1')}"
     if key == "augment.kind":
         return "no augmentation" if shown == "none" else f"{shown} augmentation"
     return f"{name(key)} {shown}"
@@ -169,7 +172,7 @@ def _is_level(column: pd.Series, level: str) -> Any:
 def config_of(row: Mapping[Any, Any], arm: str) -> dict[str, Any]:
     """A row's settings, without those that its arm does not use."""
     found = {str(key).removeprefix(CONFIG_PREFIX): plain(value) for key, value in row.items() if _is_config(key)}
-    unused = DISTILLATION if arm == SCRATCH else "\0"
+    unused = DISTILLATION if arm == SCRATCH else ()
     return {key: value for key, value in found.items() if value is not None and not key.startswith(unused)}
 
 

@@ -41,7 +41,8 @@ def text(
 ) -> str:
     """`tests` has how many test images there are of each class."""
     about_data = [_by(metric), _classes(study, tests)]
-    parts = [PAIRS, WORDS, *about_data, _unseen(judged), _looks(looks), FIXED, _searched(study, searched)]
+    parts = [PAIRS, WORDS, *about_data, _unseen(judged), _looks(looks), FIXED, _teachers(study)]
+    parts.append(_searched(study, searched))
     return " ".join(filter(None, parts))
 
 
@@ -57,6 +58,15 @@ def _classes(study: Mapping[str, Any], tests: Sequence[int]) -> str:
     return (
         f"{said} A limited data.size is balanced over classes as far as the images go, so its students learn from "
         "another mix than they are tested on; with `all` they learn from classes as they come."
+    )
+
+
+def _teachers(study: Mapping[str, Any]) -> str:
+    if "teacher.epochs" not in cells.levels(study):
+        return ""
+    return (
+        "Each cell's teacher is one training, all of them with the same first weights and order of images: that one "
+        "stopped earlier teaches better or worse is said of these trainings, and no interval covers others."
     )
 
 

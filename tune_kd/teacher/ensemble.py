@@ -20,6 +20,7 @@ from tune_kd.training.train import predict
 Facts = Mapping[str, float | int | str]
 SUMS = (names.PARAMETERS, names.SIZE_MB, names.MACS, names.LATENCY_1_MS, names.LATENCY_1_P95_MS)
 """What several cost that are all run."""
+BY_EPOCHS = "test_accuracy_by_epochs"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Ensemble:
     def digest(self) -> str:
         digests = [each.digest for each in self.members]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:20]
+
+    def right(self, numbers: Sequence[int]) -> tuple[float, ...]:
+        return tuple(self.accuracies[number] for number in numbers)
 
     def answers(self, data: Images, index: Tensor) -> Tensor:
         """Logits (images, teachers, classes) for images as they are."""
@@ -55,15 +59,29 @@ class Guides:
         return self.guides[0].online()
 
 
+def long(epochs: int) -> str:
+    return f"{epochs} epoch{'s' * (epochs != 1)}"
+
+
 def known(
-    members: Sequence[Teacher], chains: Sequence[Sequence[Teacher]], data: Images, validation: Tensor, test: Tensor
+    members: Sequence[Teacher],
+    chains: Sequence[Sequence[Teacher]],
+    data: Images,
+    validation: Tensor,
+    test: Tensor,
+    epochs: Sequence[int] = (),
 ) -> tuple[Ensemble, dict[str, float | int | str]]:
     """The teachers with how right they are, and what the report says of them: as one by the mean of their
-    probabilities, and each by itself, with whoever it learned from."""
+    probabilities, and each by itself, with whoever it learned from. Where their `epochs` are a condition none is asked
+    with another, and the figures are of the one trained longest."""
     each = [facts(member, data, validation, test) for member in members]
     ensemble = Ensemble(tuple(members), tuple(float(one[names.VAL_ACCURACY]) for one in each))
-    told: dict[str, float | int | str] = dict(each[0])
-    if len(members) > 1:
+    told: dict[str, float | int | str] = dict(each[epochs.index(max(epochs)) if epochs else 0])
+    if epochs:
+        by = [f"{float(one[names.TEST_ACCURACY]):.2%} after {long(n)}" for n, one in zip(epochs, each, strict=True)]
+        told |= {"model": f"{told['model']} after {long(max(epochs))}", "digest": ensemble.digest}
+        told |= {BY_EPOCHS: ", ".join(by)}
+    elif len(members) > 1:
         told |= _together(ensemble, data, validation, test)
         told |= {key: sum(value for one in each if isinstance(value := one[key], int | float)) for key in SUMS}
         told |= {"model": ", ".join(member.model for member in members), "digest": ensemble.digest}

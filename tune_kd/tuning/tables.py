@@ -99,7 +99,7 @@ def _settings(cell: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     """How it distils says nothing of a student without a teacher."""
     untaught = entry.arm.name not in names.TAUGHT
     return {names.CELL_PREFIX + key: level for key, level in cell.items()} | {
-        names.CONFIG_PREFIX + key: None if untaught and key.startswith("kd.") else value
+        names.CONFIG_PREFIX + key: None if untaught and key.startswith(names.TAUGHT_KEYS) else value
         for key, value in entry.config.items()
     }
 
