@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from tune_kd import champion, names, plan, results, summary, tracking
+from tune_kd import champion, names, plan, results, summary
 from tune_kd.cluster.seat import Alone, Seat
 from tune_kd.energy import Meter
-from tune_kd.errors import InputError, Interrupted, TakenOver, TeacherFailed, TuneKDError
+from tune_kd.errors import Interrupted, TakenOver, TeacherFailed, TuneKDError
 from tune_kd.execution import reach, runner
 from tune_kd.execution.agreement import Agreement
 from tune_kd.execution.exchange import Exchange
@@ -24,9 +23,7 @@ from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.remembering import Remembered, leave
 from tune_kd.request import Outcome, Request
-from tune_kd.space.checks import TRAINED
 from tune_kd.space.load import dump
-from tune_kd.space.schema import Teacher
 from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, front_models, lessons, searched_keys
 from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
@@ -34,8 +31,8 @@ from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import BY_EPOCHS, long
 from tune_kd.teacher.taught import Taught
+from tune_kd.teacher_files import fetched
 from tune_kd.tracking import Delivery, SearchInfo, Tracker
-from tune_kd.training import checkpoint
 from tune_kd.training.costs import costs
 from tune_kd.tuning import given
 from tune_kd.tuning.callbacks import Callback, Everyone, Tracked
@@ -135,7 +132,8 @@ class Session:
         if asked.resume:
             given.check(asked.folder / names.LEDGER_FILE, asked.objects.digests)
         asked.objects.travelling.unpack()
-        todo = plan.make(self._remembered.warmed(self._with_teacher(asked.study)))
+        study = fetched(asked.study, asked.folder / names.TEACHER_DIR, asked.tracking_uri, asked.objects.teacher)
+        todo = plan.make(self._remembered.warmed(study))
         prepared = prepare(todo, self._listener.said, asked.objects.dataset)
         for note in prepared.notes:
             self._listener.noted(note)
@@ -147,26 +145,6 @@ class Session:
         self._remembered.write(asked.folder)
         self._mirror.begin()
         return Ready(todo, prepared, own, shares, seat)
-
-    def _with_teacher(self, study: Study) -> Study:
-        """Teachers in MLflow, or one given as an object, become files; the stored study says where they came from."""
-        folder, given = self._request.folder / names.TEACHER_DIR, self._request.objects.teacher
-        every = enumerate((study.teacher, *study.teachers))
-        first, *others = (self._fetched(own, folder / str(k or "")) for k, own in every)
-        if given is not None:
-            if TEACHER_EPOCHS in study.conditions:
-                raise InputError(TRAINED)
-            path = folder / "given.pt"
-            checkpoint.save(path, {"state_dict": dict(given.state_dict())})
-            first = first.model_copy(update={"checkpoint": str(path)})
-        return study.model_copy(update={"teacher": first, "teachers": tuple(others)})
-
-    def _fetched(self, teacher: Teacher, folder: Path) -> Teacher:
-        address = teacher.checkpoint
-        if not address or not address.startswith("models:/"):
-            return teacher
-        path = tracking.download_weights(address, self._request.tracking_uri, folder)
-        return teacher.model_copy(update={"checkpoint": str(path)})
 
     def _search(self, ready: Ready, started: float) -> Outcome:
         ledger = Ledger(self._request.folder / names.LEDGER_FILE, ready.plan)
