@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def export(
     shutil.copyfile(Path(__file__).with_name(EXAMPLE), folder / EXAMPLE)
     ready = FromPixels(model.cpu().eval(), mean, std).eval()
     try:
-        torch.export.save(program(ready, facts["in_shape"]), folder / PROGRAM)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about what some versions of torch.export do themselves
+            torch.export.save(program(ready, facts["in_shape"]), folder / PROGRAM)
     except Exception as error:  # torch.export raises many kinds for a user's own model
         reason = str(error).strip().partition("\n")[0]
         raise TuneKDError(f"the winner cannot be exported as a program (torch.export): {reason}") from error
