@@ -14,9 +14,9 @@ RANDOM_TEACHER: Final[Literal["random_teacher"]] = "random_teacher"
 """Taught by what the teacher says of another image: what a teacher gains beyond this is what it knows."""
 CONTROLS: Final = (SCRATCH, SMOOTHED, RANDOM_TEACHER)
 TAUGHT: Final = (DISTILLED, RANDOM_TEACHER)
+"""The arms that have a teacher's term."""
 TAUGHT_KEYS: Final = ("kd.", "teacher.")
 """What begins so means nothing to a student without a teacher."""
-"""The arms that have a teacher's term."""
 
 # What a training is for.
 TRIAL: Final = "trial"
