@@ -22,7 +22,7 @@ from tune_kd.space.messages import FIELDS
 from tune_kd.space.schema import Budget
 from tune_kd.space.study import Study, suggest
 from tune_kd.tuning.callbacks import Everyone
-from tune_kd.tuning.conductor import OK, OUTCOME, Conductor, Leg
+from tune_kd.tuning.conductor import OK, OUT_OF_TIME, OUTCOME, Conductor, Leg
 from tune_kd.tuning.entry import RESULT, Entry
 from tune_kd.tuning.experience import best_settings
 from tune_kd.tuning.forecast import Forecast, Past
@@ -225,27 +225,33 @@ def replay(
     trials: int,
     seed: int,
     siblings: tuple[Table, ...] = (),
+    within: float = math.inf,
 ) -> Replayed:
-    """One arm, its trials only, on so many workers; an epoch takes about as long as another."""
+    """One arm, its trials only, on so many workers; an epoch takes about as long as another, and with `within` the time
+    is up when each worker could have trained so many."""
     study = table.study(trials, kind).model_copy(update={"seed": seed})
+    if within < math.inf:
+        study = study.model_copy(update={"budget": study.budget.model_copy(update={"seconds": within})})
     ledger = RecordedLedger(table, study, rule, seed, tried_first(table, siblings))
     arm = ledger.plan.arms[0]
-    conductor = Conductor(ledger.plan, ledger, Everyone([]), forecast=forecast(table, siblings))
-    luck = random.Random(seed)
-    live: list[tuple[float, int, Leg]] = []
     now, count, epochs = 0.0, 0, 0
+    conductor = Conductor(ledger.plan, ledger, Everyone([]), clock=lambda: now, forecast=forecast(table, siblings))
+    luck = random.Random(seed)
+    live: list[tuple[float, int, Leg, float]] = []
     while True:
         while len(live) < workers and isinstance(leg := conductor.next(), Leg) and not leg.entry.final:
-            took = (leg.until - leg.reported) * luck.uniform(0.9, 1.1)
-            heapq.heappush(live, (now + took, count, leg))
-            count, epochs = count + 1, epochs + leg.until - leg.reported
+            each = luck.uniform(0.9, 1.1)
+            heapq.heappush(live, (now + (leg.until - leg.reported) * each, count, leg, each))
+            count += 1
         if not live:
             break
-        now, _, leg = heapq.heappop(live)
+        now, _, leg, each = heapq.heappop(live)
+        late = math.ceil(max(0.0, now - within) / each)
         curve = ledger.row(leg.entry).curve
-        for epoch in range(leg.reported + 1, leg.until + 1):
-            conductor.reported(leg, {names.EPOCH: epoch, names.VAL_ACCURACY: curve[epoch - 1], names.SECONDS: 0.0})
-        conductor.ended(leg, {OUTCOME: OK, RESULT: "{}"})
+        for epoch in range(leg.reported + 1, leg.until + 1 - late):
+            conductor.reported(leg, {names.EPOCH: epoch, names.VAL_ACCURACY: curve[epoch - 1], names.SECONDS: each})
+            epochs += 1
+        conductor.ended(leg, {OUTCOME: OUT_OF_TIME} if late else {OUTCOME: OK, RESULT: "{}"})
     told = [(ledger.taken[entry.number], trial.intermediate_values) for entry, trial in ledger.entries(arm)]
     best = ledger.best(arm)
     assert best is not None
@@ -253,6 +259,6 @@ def replay(
         ledger.taken[best[0].number],
         [row for row, _ in told],
         frozenset(row for row, values in told if len(values) == table.epochs),
-        [max(values.values()) for _, values in told],
+        [max(values.values(), default=0.0) for _, values in told],
         epochs,
     )

@@ -39,7 +39,7 @@ def main() -> int:
                 for trials in given.trainings:
                     if trials > len(table.rows):
                         continue
-                    case = table, kind, workers, trials, given.repeats, siblings
+                    case = table, kind, workers, trials, given.repeats, siblings, given.within
                     rows += [judged(rule, *case) for rule in given.rules]
         print(f"{table.name} · {table.arm}: {len(table.rows)} recordings", flush=True)
     told = summed_up(rows) | {"siblings": [table.name for table in siblings]}
@@ -68,6 +68,9 @@ def _flags() -> argparse.ArgumentParser:
     flags.add_argument("--samplers", nargs="+", default=["random", "tpe"], choices=("random", "tpe"))
     flags.add_argument("--workers", nargs="+", type=int, default=[1, 2, 8, 32])
     flags.add_argument("--trainings", nargs="+", type=int, default=[5, 6, 16, 40], help="how many are begun")
+    flags.add_argument(
+        "--within", type=float, default=math.inf, metavar="EPOCHS", help="the time is up after so many of each worker"
+    )
     flags.add_argument("--repeats", type=int, default=24, help="shuffles of each case (24)")
     flags.add_argument("--out", type=Path, required=True, help="folder for replay.json, a table and a picture")
     return flags
@@ -92,13 +95,20 @@ def without_stopping(table: Table, whole: Replayed, epochs: float) -> float:
 
 
 def judged(
-    rule: str, table: Table, kind: str, workers: int, trials: int, repeats: int, siblings: tuple[Table, ...]
+    rule: str,
+    table: Table,
+    kind: str,
+    workers: int,
+    trials: int,
+    repeats: int,
+    siblings: tuple[Table, ...],
+    within: float = math.inf,
 ) -> Row:
     """One case, over its shuffles."""
     regrets, plain, begun, epochs, stopped = [], [], [], [], []
     for seed in range(repeats):
         known_before = siblings if rule in RULES else ()  # no peer asks earlier searches
-        found = replay(table, rule_by_name(rule), kind, workers, trials, seed, known_before)
+        found = replay(table, rule_by_name(rule), kind, workers, trials, seed, known_before, within)
         regrets.append(table.best - table.rows[found.chosen].end)
         plain.append(without_stopping(table, unstopped(table, kind, workers, trials, seed), found.epochs))
         begun.append(table.best - max(table.rows[row].end for row in found.begun))

@@ -13,6 +13,10 @@ from benchmarks import record, replay
 from benchmarks.peer_rules import known, rule_by_name
 from benchmarks.recorded import Table, read
 from benchmarks.recorded import replay as replayed
+from tune_kd.space.load import load
+from tune_kd.space.study import searched_keys
+
+CURVES = Path(__file__).parents[1] / "benchmarks" / "curves"
 
 ROW = {
     "table", "arm", "rule", "sampler", "workers", "trainings", "siblings", "regret", "without_stopping", "ratio",
@@ -56,6 +60,26 @@ def test_every_rule_plays_to_its_end(steady: Table, rule: str, kind: str) -> Non
         assert trials < found.epochs <= trials * 9
         # The curves never cross, so the best of those begun is found wherever something is compared at all.
         assert rule == "none" or max(found.begun, key=lambda row: steady.rows[row].end) == found.chosen or "ray" in rule
+
+
+@pytest.mark.parametrize("rule", ["auto", "asha", "none"])
+def test_when_the_time_is_up_the_best_so_far_is_chosen(steady: Table, rule: str) -> None:
+    plain = replayed(steady, rule_by_name(rule), "random", 2, 12, 0)
+    assert replayed(steady, rule_by_name(rule), "random", 2, 12, 0, within=1000) == plain
+    found = replayed(steady, rule_by_name(rule), "random", 2, 12, 0, within=10)
+    assert 18 <= found.epochs <= 22  # two workers, ten epochs each, of which some take a tenth longer than others
+    assert found.chosen in found.begun
+
+
+@pytest.mark.parametrize("study", sorted(CURVES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_was_recorded_can_be_recorded_again(study: Path) -> None:
+    asked = load(str(study))
+    tables = read([CURVES / f"{study.stem}.jsonl.gz"])
+    assert {table.arm for table in tables} == {"distilled", "scratch"}
+    for one in tables:
+        assert one.epochs == asked.budget.epochs
+        assert set(one.rows[0].config) == set(searched_keys(asked, one.arm))
+        assert one.facts["student.model"] == asked.student.model
 
 
 def test_siblings_are_asked_and_strangers_are_not(steady: Table) -> None:
