@@ -4,7 +4,8 @@ import pytest
 
 from tune_kd import plan
 from tune_kd.errors import InputError
-from tune_kd.preparation import levels, prepare
+from tune_kd.preparation import prepare
+from tune_kd.space.designs import levels
 from tune_kd.space.load import load
 from tune_kd.training.images import IMAGENET
 

@@ -17,6 +17,7 @@ from tune_kd.errors import TuneKDError
 from tune_kd.models import build
 from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared
+from tune_kd.space.designs import called
 from tune_kd.space.study import resolve
 from tune_kd.storage.stores import Storage
 from tune_kd.tracking import Tracker
@@ -49,7 +50,8 @@ def crown(folder: Path, plan: Plan, prepared: Prepared, ledger: Ledger, storage:
     try:
         module = export_winner(target, plan, prepared, best)
         weights = target / exporting.WEIGHTS
-        tracker.register_champion(module, name=study.study, example=_example(prepared), weights=weights, note=note)
+        example = _example(prepared, resolve(study, best.entry.config).student.image_size)
+        tracker.register_champion(module, name=study.study, example=example, weights=weights, note=note)
     except TuneKDError as error:
         # A student that torch cannot export is still a result: its weights lie among the checkpoints.
         return f"{error}. Its weights are in {best.weights}."
@@ -62,12 +64,12 @@ def winner(plan: Plan, ledger: Ledger, storage: Storage, folder: Path) -> Winner
     if not finals or math.isnan(kept_value(plan.study, finals[0][1])):  # no validation images, so nothing to choose by
         return None
     scores = pd.DataFrame(
-        {"arm": entry.arm.number, "model": entry.config[names.STUDENT_MODEL], "val": kept_value(plan.study, trial)}
+        {"arm": entry.arm.number, "model": called(entry.config), "val": kept_value(plan.study, trial)}
         for entry, trial in finals
     )
     best = scores.groupby(["arm", "model"])["val"].mean().idxmax()
     entry, trial = max(
-        ((entry, trial) for entry, trial in finals if (entry.arm.number, entry.config[names.STUDENT_MODEL]) == best),
+        ((entry, trial) for entry, trial in finals if (entry.arm.number, called(entry.config)) == best),
         key=lambda pair: kept_value(plan.study, pair[1]),
     )
     weights = storage.fetch(best_weights(entry.saved), folder)
@@ -78,11 +80,12 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     """The winner as `model/`."""
     name = str(best.entry.config[names.STUDENT_MODEL])
     mean, std = prepared.normalisation(name)
-    classes = len(prepared.splits.classes)
-    model = plain = build(name, classes=classes, in_shape=prepared.shape)
     study = resolve(plan.study, best.entry.config)
+    shape = prepared.of(study.student.image_size)
+    classes = len(prepared.splits.classes)
+    model = plain = build(name, classes=classes, in_shape=shape)
     if best.entry.arm.name in names.TAUGHT:
-        model = as_trained(study, plain, (prepared.shape, prepared.teacher_shape), classes)
+        model = as_trained(study, plain, (shape, prepared.teacher_shape), classes)
     model.load_state_dict(checkpoint.load(best.weights))
     facts = {
         "study": plan.study.study,
@@ -95,7 +98,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "test_images": len(prepared.splits.test),
         "digests": dict(prepared.splits.digests),
         "classes": list(prepared.splits.classes),
-        "in_shape": list(prepared.shape),
+        "in_shape": list(shape),
         "mean": mean,
         "std": std,
         "torch": torch.__version__,
@@ -103,7 +106,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     splits, data = prepared.splits, study.data
     training = student_indices(splits, data.source, data.size, data.weight)
     images, labels = as_tensor(splits.images), as_tensor(splits.labels)
-    probe = Probe(images, labels, training, splits.test, prepared.student_side)
+    probe = Probe(images, labels, training, splits.test, study.student.image_size)
     return exporting.export(folder, model, mean, std, facts, probe)
 
 
@@ -114,8 +117,8 @@ def in_int8(folder: Path) -> dict[str, Any]:
     return {**facts["int8"], "test_accuracy_fp32": facts["test_accuracy"]} if facts.get("int8") else {}
 
 
-def _example(prepared: Prepared) -> np.ndarray:
+def _example(prepared: Prepared, side: int | None) -> np.ndarray:
     """Two pictures as the exported winner takes them, not normalised."""
     pictures = torch.from_numpy(prepared.splits.images[prepared.splits.validation[:2]])
-    shown: np.ndarray = resized(pictures, prepared.student_side).float().numpy()
+    shown: np.ndarray = resized(pictures, side).float().numpy()
     return shown

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tune_kd.data.sources import Images
 from tune_kd.data.views import Program, Views
-from tune_kd.preparation import Prepared, levels
+from tune_kd.preparation import Prepared
 from tune_kd.space import augmentations
+from tune_kd.space.designs import levels
 from tune_kd.space.study import AUGMENTATION, Study
 from tune_kd.training.images import as_tensor
 

@@ -3,6 +3,7 @@
 from typing import Final, Literal
 
 STUDENT_MODEL: Final = "student.model"
+STUDENT_SIDE: Final = "student.image_size"
 """The key of the study that names the student's network."""
 
 # Arms.

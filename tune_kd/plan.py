@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_kd import names
-from tune_kd.space.study import Study, cells, constants, front_models, searched_keys
+from tune_kd.space.designs import front_models
+from tune_kd.space.study import Study, cells, constants, searched_keys
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from tune_kd import names
 from tune_kd.models import build
 from tune_kd.plan import Arm, Plan
-from tune_kd.preparation import Prepared, levels, peers
+from tune_kd.preparation import Prepared, peers
+from tune_kd.space.designs import levels
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.study import Study, methods_of
 from tune_kd.training import measures

@@ -19,7 +19,8 @@ from tune_kd.plan import Arm, Plan
 from tune_kd.planned_images import image_words, sources_table
 from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.planned_networks import network_words, peers_beside, times_the_work
-from tune_kd.preparation import Prepared, levels, peers, prepare
+from tune_kd.preparation import Prepared, peers, prepare
+from tune_kd.space.designs import designs
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
@@ -171,7 +172,8 @@ class Speeds:
     """Of a study's models on this machine: measured, remembered or reckoned."""
 
     def __init__(self, todo: Plan, prepared: Prepared) -> None:
-        study, shape, classes = todo.study, prepared.shape, len(prepared.splits.classes)
+        study, classes = todo.study, len(prepared.splits.classes)
+        own = study.student.image_size
         device = rates.pick_device(study)
         # Alone beside what the students leave, as it is trained; and in one process of a trial, where it is only run.
         most = max(1, (os.cpu_count() or 1) // 2)
@@ -182,14 +184,14 @@ class Speeds:
             self._studies.setdefault(found, each)
             return found
 
-        models = levels(study, names.STUDENT_MODEL)
+        def students(made: Iterable[tuple[object, int | None]]) -> tuple[rates.Asked, ...]:
+            each = ((study.model_copy(update={"student": Student(model=str(name))}), side) for name, side in made)
+            return tuple(asked(one, prepared.of(side), 1) for one, side in each)
 
-        def students(models: Iterable[object]) -> tuple[rates.Asked, ...]:
-            each = (study.model_copy(update={"student": Student(model=str(name))}) for name in models)
-            return tuple(asked(one, shape, 1) for one in each)
-
-        self.students = students(models)
-        self.peers = students(peers(study))
+        self.students = students(
+            (each[names.STUDENT_MODEL], each.get(names.STUDENT_SIDE, own)) for each in designs(study).values()
+        )
+        self.peers = students((name, prepared.student_side) for name in peers(study))
         taught = zip(by_teacher(study), prepared.teacher_shapes, strict=True)
         chains = [[(each, teacher.as_student(each), own) for each in lessons(one)] for one, own in taught]
         self.lessons = tuple((each.teacher, asked(own, s, most)) for chain in chains for each, own, s in chain)

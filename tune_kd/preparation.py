@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,11 @@ from tune_kd.models import registry
 from tune_kd.models.layout import ImageShape
 from tune_kd.models.network import Start, normalisation
 from tune_kd.plan import Plan
-from tune_kd.space.domains import Choice, Constant, Integer, Uniform
+from tune_kd.space.designs import designs, levels
 from tune_kd.space.messages import mix_parts, takes_weight
 from tune_kd.space.methods import METHODS, SAME, parts
 from tune_kd.space.schema import Data, Teacher
-from tune_kd.space.study import Study, by_teacher, constants, lessons, methods_of
+from tune_kd.space.study import Study, by_teacher, lessons, methods_of
 from tune_kd.teacher import making
 from tune_kd.teacher.doubts import doubts
 from tune_kd.training.images import IMAGENET, Images, as_tensor
@@ -56,8 +55,8 @@ class Prepared:
 
     @property
     def shape(self) -> ImageShape:
-        """Of the pictures as a student sees them."""
-        return self._of(self.student_side)
+        """Of the pictures as a student sees them; the largest, where it sees several sizes."""
+        return self.of(self.student_side)
 
     @property
     def teacher_shape(self) -> ImageShape:
@@ -66,9 +65,10 @@ class Prepared:
 
     @property
     def teacher_shapes(self) -> tuple[ImageShape, ...]:
-        return tuple(map(self._of, self.teacher_sides))
+        return tuple(map(self.of, self.teacher_sides))
 
-    def _of(self, side: int | None) -> ImageShape:
+    def of(self, side: int | None) -> ImageShape:
+        """Of pictures of a size; of the images as they are kept where there is none."""
         channels, height, width = self.splits.images.shape[1:]
         return channels, side or height, side or width
 
@@ -89,7 +89,7 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
     sides = tuple(own.teacher.image_size for own in by_teacher(study))
     notes = *dataset.notes, *_meant(study.data, dataset), *splits.notes
-    prepared = Prepared(splits, mean, std, notes, study.student.image_size, sides, sources=_counts(dataset))
+    prepared = Prepared(splits, mean, std, notes, _largest(study), sides, sources=_counts(dataset))
     check(plan, prepared)
     return _with_weights(study, _looked_into(study, prepared))
 
@@ -124,7 +124,7 @@ def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
 def _side(study: Study) -> int | None:
     """The size that pictures are kept at: the largest that a network sees, as all see the same views of them."""
     taught = [each.teacher for each in by_teacher(study)]
-    named = [study.student.image_size, *(each.image_size for each in taught)]
+    named = [*levels(study, names.STUDENT_SIDE), *(each.image_size for each in taught)]
     own = [
         (study.student.pretrained, levels(study, names.STUDENT_MODEL)),
         *((each.pretrained, (each.model,)) for each in taught),
@@ -132,6 +132,12 @@ def _side(study: Study) -> int | None:
     found = [registry.inputs(str(name)) for pretrained, models in own if pretrained is not False for name in models]
     sizes = [*filter(None, named), *(each.size for each in found if each)]
     return max(sizes, default=None)
+
+
+def _largest(study: Study) -> int | None:
+    """Of the sizes at which students see images; None: as they are kept, which is the largest there is."""
+    sides = levels(study, names.STUDENT_SIDE)
+    return None if None in sides else max(sides)
 
 
 def _with_weights(study: Study, prepared: Prepared) -> Prepared:
@@ -142,9 +148,11 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     def start(name: str, wanted: bool | str, shape: ImageShape) -> Start | None:
         return registry.start(name, wanted, classes=classes, in_shape=shape)
 
+    # A network with a place for each patch has weights for one size: with several, the others are refused here.
     found = {
-        str(name): start(str(name), study.student.pretrained, prepared.shape)
+        str(name): start(str(name), study.student.pretrained, prepared.of(side))
         for name in levels(study, names.STUDENT_MODEL)
+        for side in levels(study, names.STUDENT_SIDE)
     }
     return replace(
         prepared,
@@ -182,8 +190,9 @@ def check(plan: Plan, prepared: Prepared) -> None:
     for own, shape in zip(by_teacher(study), prepared.teacher_shapes, strict=True):
         for lesson in lessons(own):
             models.check(lesson.teacher.model, classes=classes, in_shape=shape)
-    for name in dict.fromkeys(levels(study, names.STUDENT_MODEL)):
-        models.check(str(name), classes=classes, in_shape=prepared.shape)
+    for each in designs(study).values():
+        side = each.get(names.STUDENT_SIDE, study.student.image_size)
+        models.check(str(each[names.STUDENT_MODEL]), classes=classes, in_shape=prepared.of(side))
     for name in peers(study):
         models.check(name, classes=classes, in_shape=prepared.shape)
     for student, wanted in product(levels(study, names.STUDENT_MODEL), levels(study, "kd.layers")):
@@ -207,21 +216,3 @@ def peers(study: Study) -> tuple[str, ...]:
     students = tuple(map(str, levels(study, names.STUDENT_MODEL)))
     named = [students if name == SAME else (str(name),) for name in levels(study, "kd.mutual_peer")]
     return tuple(dict.fromkeys(each for group in named for each in group))
-
-
-def levels(study: Study, key: str) -> tuple[Any, ...]:
-    """The values that a key takes somewhere in the study; of a range its two ends."""
-    if key in study.conditions:
-        return study.conditions[key]
-    match study.search.get(key):
-        case None:
-            section, _, leaf = key.partition(".")
-            return (getattr(getattr(study, section), leaf),)
-        case Choice(values=values) as domain:
-            found = values
-        case Uniform(low=low, high=high) | Integer(low=low, high=high) as domain:
-            found = (low, high)
-        case domain:
-            found = (domain.value,) if isinstance(domain, Constant) else ()
-    # Where the key is not searched it has the value of its section.
-    return (*found, constants(study)[key]) if domain.when else tuple(found)

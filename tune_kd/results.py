@@ -19,7 +19,8 @@ from tune_kd import examples, names, summary
 from tune_kd.execution.resources import Shares
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
-from tune_kd.preparation import Prepared, levels
+from tune_kd.preparation import Prepared
+from tune_kd.space.designs import levels
 from tune_kd.space.load import dump
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.study import Study, by_teacher, lessons, resolve
@@ -60,12 +61,14 @@ def write(
 
 def sizes(plan: Plan, prepared: Prepared) -> Callable[[Entry], int]:
     """Counts the parameters of what a training trains; each kind of network is built once."""
-    classes, shapes = len(prepared.splits.classes), (prepared.shape, prepared.teacher_shape)
+    classes, own = len(prepared.splits.classes), plan.study.student.image_size
 
     @functools.cache
-    def counted(name: str, taught: tuple[tuple[str, Any], ...]) -> int:
-        model = build(name, classes=classes, in_shape=prepared.shape)
+    def counted(name: str, side: int | None, taught: tuple[tuple[str, Any], ...]) -> int:
+        shape = prepared.of(side)
+        model = build(name, classes=classes, in_shape=shape)
         if taught:
+            shapes = shape, prepared.teacher_shape
             model = as_trained(resolve(plan.study, dict(taught)), model, shapes, classes)
         return measures.parameter_count(model)
 
@@ -73,7 +76,8 @@ def sizes(plan: Plan, prepared: Prepared) -> Callable[[Entry], int]:
         method = str(entry.config.get("kd.method", plan.study.kd.method))
         remade = entry.arm.name in names.TAUGHT and any(METHODS[name].rebuilds for name in parts(method))
         taught = {key: value for key, value in entry.config.items() if remade and key.startswith("kd.")}
-        return counted(str(entry.config[names.STUDENT_MODEL]), tuple(sorted(taught.items())))
+        side = entry.config.get(names.STUDENT_SIDE, own)
+        return counted(str(entry.config[names.STUDENT_MODEL]), side, tuple(sorted(taught.items())))
 
     return size
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from tune_kd import names
 from tune_kd.plan import Plan
 from tune_kd.request import Outcome
-from tune_kd.space.study import front_models
+from tune_kd.space.designs import front_models
 
 # What brings pandas and Optuna is imported where it is used: a search does not wait for them before Ray starts.
 if TYPE_CHECKING:

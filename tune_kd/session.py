@@ -23,8 +23,9 @@ from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.remembering import Remembered, leave
 from tune_kd.request import Outcome, Request
+from tune_kd.space.designs import front_models
 from tune_kd.space.load import dump
-from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, front_models, lessons, searched_keys
+from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, lessons, searched_keys
 from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
@@ -152,8 +153,8 @@ class Session:
         if ledger.spent:
             self._phases[names.EARLIER] = ledger.spent
         if front_models(ready.study):
-            classes, shape = len(ready.prepared.splits.classes), ready.prepared.shape
-            ledger.know_costs(lambda: costs(ready.study, classes, shape))
+            classes, shape_at = len(ready.prepared.splits.classes), ready.prepared.of
+            ledger.know_costs(lambda: costs(ready.study, classes, shape_at))
         run_ids: SimpleQueue[tuple[str, str]] = SimpleQueue()
         tracker = self._track(ledger, ready, run_ids)
         over = partial(Outcome, self._request)

@@ -8,7 +8,7 @@ from tune_kd.errors import InputError
 from tune_kd.space.load import load
 
 HEAD = "study: broken\n"
-SEARCHABLE = "data.source, data.size, data.weight, augment.kind, student.model, kd.method"
+SEARCHABLE = "data.source, data.size, data.weight, augment.kind, student.model, student.image_size, kd.method"
 CYCLE = "search: {kd.alpha: {uniform: [0, 1], when: {train.lr: 1}}, train.lr: {choice: [1, 2], when: {kd.alpha: 0.5}}}"
 
 BROKEN = {

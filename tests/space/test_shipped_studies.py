@@ -13,8 +13,9 @@ from tune_kd.data.splits import Splits
 from tune_kd.errors import InputError
 from tune_kd.models import build
 from tune_kd.names import DISTILLED, SCRATCH
-from tune_kd.preparation import Prepared, check, levels
+from tune_kd.preparation import Prepared, check
 from tune_kd.space.augmentations import mixes
+from tune_kd.space.designs import levels
 from tune_kd.space.load import dump, load, shipped, studies_folder
 from tune_kd.space.study import Study, cells, constants, searched_keys, suggest
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tuning.played import MODELS, STUDY, Play
-from tune_kd import models, names
+from tune_kd import models, names, plan
 from tune_kd.space.load import load
 from tune_kd.space.rules import RULES
 from tune_kd.space.schema import Budget
@@ -124,10 +124,16 @@ def test_what_a_model_costs_is_measured_once(tmp_path: Path) -> None:
     assert again.ledger.cost("tiny") == 1.0
 
 
+@pytest.mark.parametrize("stopping", sorted(RULES))
+def test_what_a_front_will_train_is_told_before(stopping: str) -> None:
+    study = load(STUDY, [*SETTINGS, f"budget.early_stopping={stopping}"])
+    assert 36 <= plan.expected_epochs(study) <= 36 * 9
+
+
 @pytest.mark.parametrize("objective", ["size", "macs", "latency"])
 def test_costs_are_facts_of_the_models(objective: str) -> None:
     choice = "search.student.model.choice=[digits_student,digits_student_tiny]"
-    found = costs(load("quickstart", [f"objectives=[accuracy,{objective}]", choice]), 10, (1, 8, 8))
+    found = costs(load("quickstart", [f"objectives=[accuracy,{objective}]", choice]), 10, lambda side: (1, 8, 8))
     assert found["digits_student"] > found["digits_student_tiny"] > 0
     built = models.build("digits_student", classes=10, in_shape=(1, 8, 8))
     exact = {"size": measures.size_mb(built), "macs": measures.macs(built, (1, 8, 8))}

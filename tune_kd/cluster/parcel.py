@@ -9,7 +9,8 @@ from pathlib import Path
 import tune_kd
 from tune_kd import names
 from tune_kd.errors import InputError
-from tune_kd.preparation import levels, peers
+from tune_kd.preparation import peers
+from tune_kd.space.designs import levels
 from tune_kd.space.load import PACKAGED, dump
 from tune_kd.space.schema import paths
 from tune_kd.space.study import Study, by_teacher, lessons

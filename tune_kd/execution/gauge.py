@@ -18,7 +18,8 @@ from tune_kd import models
 from tune_kd.data.sources import user_cache
 from tune_kd.execution.probe import Question
 from tune_kd.execution.resources import AUTO_SHARE, HEADROOM, Node, Shares
-from tune_kd.preparation import Prepared, levels
+from tune_kd.preparation import Prepared
+from tune_kd.space.designs import levels
 from tune_kd.space.load import dump
 from tune_kd.space.methods import METHODS, parts, settings_of
 from tune_kd.space.study import Study, by_teacher, lessons, methods_of

@@ -18,7 +18,8 @@ from tune_kd.execution.resources import Share, Shares, fixed, slots
 from tune_kd.execution.searcher import Broken, Floor, LegSearcher
 from tune_kd.execution.trial import run
 from tune_kd.execution.workbench import Material
-from tune_kd.preparation import Prepared, levels
+from tune_kd.preparation import Prepared
+from tune_kd.space.designs import levels
 from tune_kd.space.study import Study
 from tune_kd.tuning.conductor import Conductor
 

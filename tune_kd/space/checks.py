@@ -7,7 +7,8 @@ from typing import Final
 
 from tune_kd import names
 from tune_kd.space import augmentations, methods, schema
-from tune_kd.space.domains import Constant, Grid
+from tune_kd.space.designs import front_models
+from tune_kd.space.domains import Choice, Constant, Grid
 from tune_kd.space.messages import NO_VALUE, Problem, Problems, check_key, show, takes_weight
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.study import (
@@ -19,7 +20,6 @@ from tune_kd.space.study import (
     Study,
     cells,
     constants,
-    front_models,
     grid,
     independent,
     kinds_of,
@@ -181,8 +181,23 @@ def _check_objectives(study: Study) -> Iterator[Problem]:
             )
             yield Problem("objectives", advice, named)
         elif len(models) > study.budget.trials:
-            text = f"fewer than the {len(models)} models of search.student.model. Each needs a trial: raise it."
+            text = f"fewer than the {len(models)} students that a front may have. Each needs a trial: raise it."
             yield Problem("budget.trials", text, study.budget.trials)
+
+
+def _check_sides(study: Study) -> Iterator[Problem]:
+    domain = study.search.get(names.STUDENT_SIDE)
+    if domain is not None and not isinstance(domain, Choice | Constant):
+        text = "sizes are chosen from a list, as each is tried before anything is trained. Write {choice: [96, 128]}."
+        yield Problem(f"search.{names.STUDENT_SIDE}", text, domain.spec())
+    listed = {
+        "conditions": study.conditions.get(names.STUDENT_SIDE, ()),
+        "search": _searched(study, names.STUDENT_SIDE),
+    }
+    for where, sides in listed.items():
+        if None in sides:
+            text = "sizes must be told apart. In place of null write the size at which images are kept."
+            yield Problem(f"{where}.{names.STUDENT_SIDE}", text, None)
 
 
 def _check_counts(study: Study) -> Iterator[Problem]:
@@ -285,5 +300,5 @@ def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing, _check_teachers, _check_teacher_epochs, _check_momenta,
+    _check_mixing, _check_teachers, _check_teacher_epochs, _check_momenta, _check_sides,
 )  # fmt: skip

@@ -261,7 +261,7 @@ class Published(Section):
 
 
 SEARCHABLE: Final[frozenset[str]] = frozenset(
-    ["data.source", "data.size", "data.weight", "augment.kind", "student.model", "teacher.epochs"]
+    ["data.source", "data.size", "data.weight", "augment.kind", "student.model", "student.image_size", "teacher.epochs"]
     + [f"kd.{name}" for name in Distillation.model_fields]
     + [f"train.{name}" for name in Train.model_fields if name not in ("milestones", "keep")]
 )

@@ -18,7 +18,6 @@ from pydantic import (
 from tune_kd import names
 from tune_kd.space import datasets, methods, schema
 from tune_kd.space.domains import (
-    Choice,
     Constant,
     Domain,
     Grid,
@@ -46,7 +45,8 @@ MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000
 RARE: Final = (
     "kd.alpha_schedule", "kd.alpha_end", "kd.weight", "kd.ce_weight", "kd.temperature_schedule", "kd.temperature_end",
-    "kd.layers", "kd.momentum_gap", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight", "teacher.epochs",
+    "kd.layers", "kd.momentum_gap", "kd.teachers", "kd.teachers_mean", "kd.teachers_weight", names.STUDENT_SIDE,
+    "teacher.epochs",
 )  # fmt: skip
 """Keys that are no part of a trial's settings where the study has no use for them."""
 SMOOTHING: Final = "train.label_smoothing"
@@ -176,15 +176,6 @@ def constants(study: Study) -> TrialConfig:
 def cells(study: Study) -> tuple[dict[str, Any], ...]:
     """Every combination of the conditions' levels, in the order of the file; one empty cell where there are none."""
     return tuple(dict(zip(study.conditions, levels, strict=True)) for levels in product(*study.conditions.values()))
-
-
-def front_models(study: Study) -> tuple[str, ...]:
-    """The student models of which a search with two objectives makes a front; none where it has one objective."""
-    domain = study.search.get(names.STUDENT_MODEL)
-    if len(study.objectives) < 2 or not isinstance(domain, Choice):
-        return ()
-    # Where its `when` does not hold, the model is the one of its section.
-    return tuple(dict.fromkeys([*domain.values, *([study.student.model] if domain.when else [])]))
 
 
 def of_arm(study: Study, arm: str) -> Study:

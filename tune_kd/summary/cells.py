@@ -71,6 +71,8 @@ def level(key: str, value: Any) -> str:
         return shown
     if key == "data.size":
         return f"{shown} images"
+    if key == names.STUDENT_SIDE:
+        return f"at {shown} px" if value is not None else "at the images' size"
     if key == "teacher.epochs":
         return f"teacher of {shown} epoch{'s' * (shown != '1')}"
     if key == "augment.kind":

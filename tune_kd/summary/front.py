@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from tune_kd import names
+from tune_kd.space.designs import called
+from tune_kd.summary.cells import plain
 from tune_kd.tuning.fronts import front
 
 
@@ -23,10 +27,23 @@ def by_point(verdict: Mapping[str, Any]) -> Mapping[str, Any]:
 def _points(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     points = cell.get("front")
     return (
-        [point | {"cell": cell["cell"] | {names.STUDENT_MODEL: point["model"]}} for point in points]
+        [
+            point | {"cell": cell["cell"] | (point.get("student") or {names.STUDENT_MODEL: point["model"]})}
+            for point in points
+        ]
         if points
         else [cell]
     )
+
+
+def students(finals: pd.DataFrame) -> Mapping[str, tuple[dict[str, Any], Mapping[Any, Any]]]:
+    """The students that were retrained: by name the settings that make one, and a row of it."""
+    keys = [key for key in (names.STUDENT_MODEL, names.STUDENT_SIDE) if names.CONFIG_PREFIX + key in finals]
+    found: dict[str, tuple[dict[str, Any], Mapping[Any, Any]]] = {}
+    for row in finals.to_dict("records") if names.STUDENT_MODEL in keys else ():
+        settings = {key: plain(row[names.CONFIG_PREFIX + key]) for key in keys}
+        found.setdefault(called(settings), (settings, row))
+    return found
 
 
 def cost_of(verdict: Mapping[str, Any]) -> tuple[str, str] | None:

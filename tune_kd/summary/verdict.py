@@ -10,7 +10,6 @@ from tune_kd import names
 from tune_kd.names import (
     ACCURACY,
     COMPLETE,
-    CONFIG_PREFIX,
     CONTROLS,
     COST,
     DISTILLED,
@@ -150,15 +149,12 @@ def _front(cell: cells.Cell, trials: pd.DataFrame, finals: pd.DataFrame, measure
     tested = cells.rows(finals, cell, DISTILLED)
     if tested.empty:
         tested = cells.rows(finals, cell, SCRATCH)
-    column = CONFIG_PREFIX + names.STUDENT_MODEL
     # A scratch arm that serves several cells has models that only another cell's distilled arm asked for.
-    models = dict.fromkeys(tested[column]) if column in tested else {}
     points = []
-    for model in models:
-        at = cell | {names.STUDENT_MODEL: model}
-        cost = statistics.finite(tested[tested[column] == model].iloc[0].get(COST))
-        point = _compare(at, trials, finals, measure) | {"model": str(model), COST: cost}
-        points.append({key: point[key] for key in ("model", COST, *ANSWER)})
+    for student, (settings, row) in front.students(tested).items():
+        at, cost = cell | settings, statistics.finite(row.get(COST))
+        point = _compare(at, trials, finals, measure) | {"model": student, "student": settings, COST: cost}
+        points.append({key: point[key] for key in ("model", "student", COST, *ANSWER)})
     points.sort(key=lambda point: (point[COST] is None, point[COST], point["model"]))
     front.mark(points, cells.ARMS)
     return _compare(cell, trials, finals, measure) | {"front": points}

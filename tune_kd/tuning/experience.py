@@ -54,9 +54,10 @@ def place(wanted: str) -> Path | None:
 def likeness(study: Study) -> str:
     """The same for searches that can teach each other: of the same students, on the same images."""
     students = study.search[names.STUDENT_MODEL].spec() if names.STUDENT_MODEL in study.search else None
+    sides = [study.search[names.STUDENT_SIDE].spec()] if names.STUDENT_SIDE in study.search else []
     common = set(Data.model_fields) - {"dataset"}
     images = {key: value for key, value in study.data.model_dump(mode="json").items() if key not in common}
-    told = json.dumps([study.student.model, students, images], sort_keys=True)
+    told = json.dumps([study.student.model, students, images, *sides], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ to go on after a kill is read back from here.
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tune_kd import names
 from tune_kd.errors import TuneKDError
 from tune_kd.plan import Arm, Plan
 from tune_kd.seeds import derive
+from tune_kd.space.designs import called, designs
 from tune_kd.space.schema import TrialConfig
 from tune_kd.space.study import grid_points, of_arm, searched_keys, suggest
 from tune_kd.tuning.entry import ARM, CONFIG, EPOCHS, NUMBER, REASON, REPEAT, ROLE, SEED, Entry
@@ -54,7 +55,7 @@ class Ledger:
         self._prices: dict[str, float] = dict(self._finals.user_attrs.get(COSTS, {}))
         self._glances = [Glance() for _ in plan.arms]
         self._costs: list[dict[int, float]] = [
-            {entry.number: self.cost(entry.config[names.STUDENT_MODEL]) or 0.0 for entry, _ in self.entries(arm)}
+            {entry.number: self.cost(called(entry.config)) or 0.0 for entry, _ in self.entries(arm)}
             for arm in plan.arms
         ]
 
@@ -89,11 +90,21 @@ class Ledger:
             # Published settings that differ only in how they distil are one setting to the scratch arm.
             if point and point not in points:
                 points.append(dict(point))
-        tried = {point.get(names.STUDENT_MODEL) for point in points[: own.budget.trials]}
-        points += [{names.STUDENT_MODEL: model} for model in self.objective.models if model not in tried]
+        points += [each for each in self._designs(arm, searched) if not _among(each, points[: own.budget.trials])]
         known = sum(INSTEAD_OF not in trial.user_attrs for trial in study.get_trials(deepcopy=False))
         for point in points[known : own.budget.trials]:
             study.enqueue_trial(point)
+
+    def _designs(self, arm: Arm, searched: Sequence[str]) -> list[dict[str, Any]]:
+        """What makes each student of a front that an arm may have, less what its cell says already."""
+        if not self.objective.models:
+            return []
+        possible = [
+            each
+            for each in designs(self._plan.study).values()
+            if all(arm.cell.get(key, value) == value for key, value in each.items())
+        ]
+        return [{key: value for key, value in each.items() if key in searched} for each in possible]
 
     @property
     def keep(self) -> str:
@@ -158,7 +169,7 @@ class Ledger:
         study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs, self._glances[arm.number])
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
-        costs[trial.number] = self.cost(config[names.STUDENT_MODEL]) or 0.0
+        costs[trial.number] = self.cost(called(config)) or 0.0
         trial.set_user_attr(NUMBER, sum(self._asked))
         trial.set_user_attr(SEED, seed)
         trial.set_user_attr(CONFIG, json.dumps(config))
@@ -296,3 +307,7 @@ class Ledger:
         arm = self._plan.arms[attributes[ARM]]
         config = json.loads(attributes[CONFIG])
         return Entry(id_of(trial), arm, trial.number, trial.number, config, seed, role)
+
+
+def _among(part: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> bool:
+    return any(part.items() <= point.items() for point in points)

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from tune_kd.space.designs import front_models
 from tune_kd.space.objectives import OBJECTIVES
 from tune_kd.space.schema import Budget
-from tune_kd.space.study import Study, front_models
+from tune_kd.space.study import Study
 from tune_kd.tuning.fronts import Point, front, ranks
 from tune_kd.tuning.standing import FrontStanding, Standing
 

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
+from tune_kd.space.designs import called
 from tune_kd.space.schema import TrialConfig
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ def ranked(ledger: "Ledger", arm: Arm, model: str | None = None) -> list[Tried]:
     found = [
         Tried(entry, trial, kept(trial, ledger.keep), confirmed[str(entry.config)])
         for entry, trial in ledger.entries(arm)
-        if trial.intermediate_values
-        and trial.state != TrialState.FAIL
-        and model in (None, entry.config[names.STUDENT_MODEL])
+        if trial.intermediate_values and trial.state != TrialState.FAIL and model in (None, called(entry.config))
     ]
     return sorted(found, key=lambda one: (-one.trained, not one.confirmed, -one.value, one.entry.number))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
+from tune_kd.space.designs import called
 from tune_kd.tuning.callbacks import Everyone
 from tune_kd.tuning.conductor import OK, OUTCOME, Conductor, Leg
 from tune_kd.tuning.entry import RESULT
@@ -72,7 +73,7 @@ def play(plan: Plan, slots: int, costs: Costs) -> Played:
 
 def _end(conductor: Conductor, leg: Leg, models: tuple[str, ...], metric: str) -> None:
     """The dearer a model, the more accurate it is, so that all of them are on the front: that is the most there is."""
-    model = leg.entry.config[names.STUDENT_MODEL]
+    model = called(leg.entry.config)
     value = random.Random(leg.entry.seed).random() + (models.index(model) if model in models else 0)
     for epoch in range(leg.reported + 1, leg.until + 1):
         conductor.reported(leg, {names.EPOCH: epoch, names.validated(metric): value, names.SECONDS: 0.0})

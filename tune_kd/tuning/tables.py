@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from tune_kd import names
 from tune_kd.plan import Arm, Plan
+from tune_kd.space.designs import called
 from tune_kd.storage.files import replace
 from tune_kd.tuning.entry import RESULT, SECONDS, Entry, best_weights, kept_value
 from tune_kd.tuning.ledger import Ledger
@@ -91,7 +92,7 @@ def _confirmed(plan: Plan, ledger: Ledger, arm: Arm, entry: Entry) -> dict[str, 
 
 
 def _cost(ledger: Ledger, entry: Entry) -> dict[str, float]:
-    cost = ledger.cost(entry.config[names.STUDENT_MODEL])
+    cost = ledger.cost(called(entry.config))
     return {} if cost is None else {names.COST: cost}
 
 

@@ -120,7 +120,9 @@ class Rule(ABC):
     @classmethod
     def expected_epochs(cls, budget: Budget, objective: Objective) -> int:
         """What an arm's trials train, one after the other, where which of them is better is a matter of luck."""
-        rule, luck = cls(budget, objective), random.Random(0)
+        # Where students differ in cost, so do these.
+        costs = {number: float(number % max(1, len(objective.models))) for number in range(budget.trials)}
+        rule, luck = cls(budget, objective, costs), random.Random(0)
         while not isinstance(step := rule.next(), str) or step == "new":
             number, until = (len(rule.epochs), rule.begin) if isinstance(step, str) else (step.number, step.until)
             rule.asked(number)
