@@ -121,3 +121,11 @@ def test_a_search_notes_its_speed_once_in_a_process() -> None:
     assert (found.training, found.evaluating, found.how) == (1000.0, 400.0, "measured in a search")
     rates.note(asked(), epoch | {names.IMAGES_PER_SECOND: 900.0}, 0.5, images=1000, validation=200)
     assert rates.known(asked()) == found
+
+
+def test_a_training_that_validated_nothing_says_nothing_of_how_fast_a_model_runs() -> None:
+    rates.keep(asked(), replace(MEASURED, evaluating=0.0))  # as earlier versions left it
+    assert rates.known(asked()) is None
+    assert rates.reckon(asked()).evaluating > 0
+    rates.note(asked(), {names.IMAGES_PER_SECOND: 1000.0, names.SECONDS: 1.2}, 1.0, images=1000, validation=0)
+    assert rates.known(asked()) is None

@@ -106,9 +106,10 @@ def _name(device: torch.device) -> str:
 def known(asked: Asked) -> Rate | None:
     """A file that is not there, or not whole, is as none."""
     try:
-        return Rate(**json.loads(asked.file.read_text())["rate"])
+        found = Rate(**json.loads(asked.file.read_text())["rate"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return found if found.evaluating > 0 else None
 
 
 def keep(asked: Asked, rate: Rate) -> None:
@@ -132,7 +133,8 @@ def note(asked: Asked, found: Mapping[str, float], busy: float, images: int, val
     macs = _macs(asked)
     guessed = known(asked) or reckon(asked, macs)
     evaluating = found[names.SECONDS] - images / found[names.IMAGES_PER_SECOND]
-    if evaluating > 0 and busy > 0:
+    # Where nothing is validated, what is left of the time was for something else.
+    if validation and evaluating > 0 and busy > 0:
         speeds = found[names.IMAGES_PER_SECOND] / busy, validation / evaluating / busy
         rate = replace(guessed, training=speeds[0], evaluating=speeds[1])
         keep(asked, replace(rate, how="measured in a search"))
@@ -142,7 +144,9 @@ def _kept() -> Iterator[tuple[Asked, Rate]]:
     for file in (user_cache() / "rates").glob("*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(file.read_text())
-            yield Asked(**told["asked"] | {"shape": tuple(told["asked"]["shape"])}), Rate(**told["rate"])
+            rate = Rate(**told["rate"])
+            if rate.evaluating > 0:
+                yield Asked(**told["asked"] | {"shape": tuple(told["asked"]["shape"])}), rate
 
 
 # What is reckoned.
