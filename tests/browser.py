@@ -31,10 +31,10 @@ class Browser:
         self._number += 1
         return self._wait(self._call(self._number, method, parameters))
 
-    def look(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Opens a page, of a screen so large, in a system that is light or dark."""
+    def look(self, address: str, width: int = 1280, height: int = 900, dark: bool = False, paper: bool = False) -> None:
+        """Opens a page, of a screen so large, in a system that is light or dark; or as it would be printed."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="print" if paper else "", features=[scheme])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)

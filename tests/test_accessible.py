@@ -1,9 +1,9 @@
-"""Reports and the documentation's pages under axe-core: nothing serious, at desktop and phone width, light and dark."""
+"""Reports and documentation under axe-core: nothing serious, at desktop and phone width, light, dark, and in print."""
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from tune_kd.summary.__main__ import main
 from tune_kd.summary.growing import Grown, growing
 
 ROOT = Path(__file__).parents[1]
-SCREENS = [(1280, False), (1280, True), (390, False), (390, True)]
+PHONE, PAPER = (390, False), (688, None)
+"""A width, and whether it is dark; of A4 between its margins, neither."""
+SCREENS = [(1280, False), (1280, True), PHONE, (390, True), PAPER]
 RUN = (
     "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations"
     ".filter(one => ['serious', 'critical'].includes(one.impact))"
@@ -46,10 +48,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield one
 
 
-def faults(browser: Browser, axe: str, page: Path) -> dict[Any, Any]:
+def faults(
+    browser: Browser, axe: str, page: Path, screens: Sequence[tuple[int, bool | None]] = SCREENS
+) -> dict[Any, Any]:
     found = {}
-    for width, dark in SCREENS:
-        browser.look(page.as_uri(), width, dark=dark)
+    for width, dark in screens:
+        browser.look(page.as_uri(), width, dark=bool(dark), paper=dark is None)
+        if dark is None:
+            browser.ask("dispatchEvent(new Event('beforeprint'))")
         browser.ask(f"{axe};1")
         wide = browser.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         found[width, dark] = browser.ask(RUN) + ([f"{wide} pixels stick out"] if wide > 0 else [])
@@ -80,6 +86,18 @@ def test_reports(browser: Browser, axe: str, tmp_path: Path, kind: str) -> None:
     assert faults(browser, axe, page) == {}
 
 
+def test_a_report_of_many_cells_and_students_fits_a_phone_and_paper(browser: Browser, axe: str, tmp_path: Path) -> None:
+    students = ["digits_student_tiny", "digits_student", "digits_teacher"]
+    asked = {"student.model": students, "data.source": ["drawn", "scanned", "drawn+scanned"], "data.size": [100, 400]}
+    page = (
+        write(synthetic.write_folder(tmp_path, synthetic.Plan(conditions=asked, trials=6))) and tmp_path / REPORT_FILE
+    )
+    assert faults(browser, axe, page, [PHONE, PAPER]) == {}
+    # On a screen of a desk the verdict is seen whole, the settings included.
+    browser.look(page.as_uri())
+    assert browser.ask("(box => box.scrollWidth - box.clientWidth)(document.querySelector('#verdict .scroll'))") == 0
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material", reason="the site needs `pip install -e '.[docs]'`")
@@ -88,6 +106,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("place", ["index", "tutorials/first-search", "reference/study", "reference/command", "faq"])
+@pytest.mark.parametrize("place", ["index", "tutorials/cluster", "how-to/write-a-study", "reference/study", "faq"])
 def test_the_documentation(browser: Browser, axe: str, site: Path, place: str) -> None:
     assert faults(browser, axe, site / f"{place}.html") == {}
+
+
+def test_the_documentation_is_as_light_or_dark_as_the_system_is(browser: Browser, site: Path) -> None:
+    for dark in (False, True, False):
+        browser.look((site / "faq.html").as_uri(), dark=dark)
+        browser.wait(f"document.body.dataset.mdColorScheme === '{'slate' if dark else 'default'}'")

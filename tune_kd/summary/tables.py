@@ -216,7 +216,7 @@ def _spent(tried: pd.DataFrame) -> list[str]:
 
 
 def class_table(verdict: Mapping[str, Any]) -> Markup | None:
-    """Gain of every class in every cell, coloured like the heat map."""
+    """Gain of every class in every cell, coloured like the heat map; the longer of the two runs down the page."""
     found = [cell for cell in verdict["cells"] if all(cell[arm] and cell[arm][names.PER_CLASS] for arm in cells.ARMS)]
     counts = {len(cell[arm][names.PER_CLASS]) for cell in found for arm in cells.ARMS}
     if len(counts) != 1:
@@ -226,9 +226,12 @@ def class_table(verdict: Mapping[str, Any]) -> Markup | None:
     classes = called if isinstance(called, list) and len(called) == count else list(range(count))
     gains = [_class_gains(cell) for cell in found]
     limit = max((abs(value) for column in gains for value in column if value is not None), default=0.0) or 1.0
-    rows = [[name, *(_shaded(column[place], limit) for column in gains)] for place, name in enumerate(classes)]
+    where, across = [cells.label(cell["cell"]) for cell in found], len(found) > count
+    first, *columns = ["cell", *map(str, classes)] if across else ["class", *where]
+    lines = zip(where, gains, strict=True) if across else zip(classes, zip(*gains, strict=True), strict=True)
+    rows = [[name, *(_shaded(gain, limit) for gain in line)] for name, line in lines]
     caption = "Gain of each class in points, distilled − scratch, mean over the repeats"
-    drawn = table(caption, ["class", *(cells.label(cell["cell"]) for cell in found)], rows, class_="shaded")
+    drawn = table(caption, [first, *columns], rows, class_="shaded")
     return drawn if count <= SHOWN_CLASSES else el("details", el("summary", f"All {count} classes"), drawn)
 
 
@@ -249,7 +252,7 @@ def facts_table(verdict: Mapping[str, Any]) -> Markup:
         key: value for key, value in verdict["facts"].items() if key not in left_out and value not in (None, {}, [])
     }
     rows = [[_said(key), _fact(key, value)] for key, value in ({"teacher": teacher} | facts).items() if value]
-    return table("What was run", ["fact", "value"], rows, class_="facts")
+    return table("Facts of the search", ["fact", "value"], rows, class_="facts")
 
 
 def _said(key: str) -> str:

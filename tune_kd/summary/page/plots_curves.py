@@ -73,7 +73,7 @@ def _panel(
     missing = sum(len(tried) for *_, tried in group) - len(rows)
     note = el("figcaption", f"{missing} trials are not drawn.") if missing else ""
     chart = svg.chart(name, title, "; ".join(said), width, 248, *drawn)
-    return el("figure", el("h4", cells.label(cell["cell"])), chart, note)
+    return el("figure", el("h3", cells.label(cell["cell"]), class_="panel"), chart, note)
 
 
 def _most_telling(tried: pd.DataFrame, limit: int) -> list[Row]:

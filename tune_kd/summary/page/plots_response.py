@@ -85,7 +85,9 @@ def _response(name: str, one: Arm, axes: tuple[str, ...], shared: Ranges, width:
     title = f"{cells.label(cell['cell'])}, {arm}: trials by {' and '.join(map(cells.name, axes))}"
     said = f"{len(tried)} trials from {words.percent(min(values))} to {words.percent(max(values))} %"
     chart = svg.chart(name, title, said, width, 252, *drawn)
-    return el("figure", el("h4", cells.label(cell["cell"]), el("span", arm, class_=f"arm t-{arm}")), chart)
+    return el(
+        "figure", el("h3", cells.label(cell["cell"]), el("span", arm, class_=f"arm t-{arm}"), class_="panel"), chart
+    )
 
 
 def _step(value: float, values: Sequence[float]) -> int:
@@ -137,7 +139,7 @@ def _importance(name: str, one: Mapping[str, Any], width: int) -> Markup:
     ]
     title = f"Importances: {cells.label(one['cell'])}, {one['arm']}"
     drawing = svg.chart(name, title, "; ".join(said), width, y, *body)
-    heading = el("h4", cells.label(one["cell"]), el("span", one["arm"], class_=f"arm t-{one['arm']}"))
+    heading = el("h3", cells.label(one["cell"]), el("span", one["arm"], class_=f"arm t-{one['arm']}"), class_="panel")
     return el(
         "figure", heading, drawing, el("figcaption", f"{one['trials']} trials, compared at epoch {one['epochs']}.")
     )
