@@ -29,7 +29,7 @@ from tune_kd.tuning.forecast import Forecast, Past
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.rules import Rule
 from tune_kd.tuning.rules.auto import Auto
-from tune_kd.tuning.sampling import sampler
+from tune_kd.tuning.sampling import Foreseen, sampler
 
 WIDE = 20.0
 """A setting whose largest value is so many times its smallest was drawn on a logarithmic scale."""
@@ -150,11 +150,11 @@ class RecordedLedger(Ledger):
         self.plan = plan.Plan(study, planned.cells, arms)
         super().__init__(None, self.plan)
 
-    def ask(self, arm: Arm) -> Entry:
+    def ask(self, arm: Arm, foreseen: Foreseen = dict) -> Entry:
         if self._first:
             number = self._nearest(self._first.pop(0))
         else:
-            number = self._suggested(arm) if self.plan.study.budget.sampler != "random" else self._left[0]
+            number = self._suggested(arm, foreseen) if self.plan.study.budget.sampler != "random" else self._left[0]
         self._left.remove(number)
         row = self._table.rows[number]
         self._arms[arm.number].enqueue_trial({key: row.config[key] for key in self._table.searched})
@@ -162,11 +162,11 @@ class RecordedLedger(Ledger):
         self.taken[entry.number] = number
         return replace(entry, config={**entry.config, **row.config})
 
-    def _suggested(self, arm: Arm) -> int:
+    def _suggested(self, arm: Arm, foreseen: Foreseen) -> int:
         """The recording that is nearest to a suggestion and not yet taken."""
         budget, study = self.plan.study.budget, self._arms[arm.number]
         seed = random.Random(f"{self.plan.study.seed} {len(self.taken)}").randrange(2**31)
-        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, {})
+        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, {}, None, foreseen)
         probe = study.ask()
         config = suggest(self.plan.study, arm.name, arm.cell, probe)
         self._storage.set_trial_state_values(probe._trial_id, TrialState.FAIL)

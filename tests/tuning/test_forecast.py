@@ -95,6 +95,27 @@ def test_a_rule_follows_a_forecast_that_has_its_vote_and_narrows_faster() -> Non
     assert narrowed(new, [past(seed, settings=False) for seed in range(4)]).epochs.keys() == plain.epochs.keys()
 
 
+def test_the_sampler_hears_of_a_forecast_that_has_its_vote() -> None:
+    new, pasts = past(99, trials=18), [past(seed) for seed in range(4)]
+
+    def begun(rule: Auto, pasts: Sequence[Past], trials: int = 18) -> Auto:
+        rule.arm, rule.forecast = new.arm, Forecast(pasts, RUNGS) if pasts else None
+        for number in range(trials):
+            rule.asked(number, new.configs[number])
+            rule.reported(number, 1, new.curves[number][0])
+        return rule
+
+    foreseen = begun(made(18), pasts).foreseen()
+    assert foreseen.keys() == set(range(18))
+    ends = np.array([curve[-1] for curve in new.curves])
+    told = np.array([foreseen[number] for number in range(18)])
+    assert rank_skill(told, ends) > rank_skill(np.array([curve[0] for curve in new.curves]), ends) + 0.1
+    deaf = [past(seed, whole=False) for seed in range(4)]
+    assert not begun(made(18), []).foreseen()
+    assert not begun(made(18), deaf).foreseen()
+    assert not begun(made(18), pasts, trials=3).foreseen()
+
+
 def narrowed(told: Past, pasts: Sequence[Past]) -> Auto:
     rule = made(len(told.curves))
     rule.arm, rule.forecast = told.arm, Forecast(pasts, RUNGS) if pasts else None

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from statistics import fmean
 
 import optuna
 import pytest
@@ -18,7 +19,7 @@ from tune_kd.tuning.inside_optuna import ArmStudy
 from tune_kd.tuning.ledger import Ledger
 from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Accuracy
-from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, Glance, sampler
+from tune_kd.tuning.sampling import LATEST_SEEN, MOST_SEEN, AsRanked, Foreseen, Glance, sampler
 
 
 def trial(number: int, value: float, step: int = 0) -> FrozenTrial:
@@ -100,9 +101,9 @@ def test_the_ledger_says_of_every_trial_that_has_changed(slots: int, tmp_path: P
     game = Play(tmp_path, "budget.trials=20")
     ledger, compared = game.ledger, 0
 
-    def ask(arm: Arm) -> Entry:
+    def ask(arm: Arm, foreseen: Foreseen = dict) -> Entry:
         nonlocal compared
-        entry = Ledger.ask(ledger, arm)
+        entry = Ledger.ask(ledger, arm, foreseen)
         name, storage = ledger._arms[arm.number].study_name, ledger._storage
         views = [AsRanked(name, storage, glance).get_trials() for glance in (ledger._glances[arm.number], None)]
         told = [[(each.number, each.state, each.intermediate_values) for each in view] for view in views]
@@ -148,6 +149,19 @@ def test_a_trial_that_diverged_is_shown_as_the_worst_whatever_it_reached_before(
     study.tell(asked, state=TrialState.FAIL)
     shown = AsRanked(study.study_name, study._storage).get_trials()[-1]
     assert (shown.state, shown.intermediate_values, shown.last_step) == (TrialState.PRUNED, {}, None)
+
+
+def test_the_sampler_goes_where_a_forecast_points_instead_of_where_it_looked_good_early() -> None:
+    trials = [trial(number, number / 30, step=1) for number in range(30)]
+    foreseen = {number: 1 - number / 30 for number in range(30)}
+
+    def suggested(told: dict[int, float]) -> float:
+        study, objective = study_of(trials), Accuracy(load("study: x\n"))
+        study.sampler = sampler("tpe", 1, 30, objective, {}, None, lambda: told)
+        return fmean(study.ask({"x": FloatDistribution(0, 1)}).params["x"] for _ in range(8))
+
+    assert suggested({}) > 0.7
+    assert suggested(foreseen) < 0.3
 
 
 def test_few_trials_give_the_suggestion_of_optuna_itself() -> None:

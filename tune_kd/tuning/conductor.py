@@ -165,9 +165,9 @@ class Conductor:
         return self._start(Leg(self._trials[arm.number, step.number], step.until, reported, self._deadline))
 
     def _new(self, arm: Arm) -> Leg:
-        entry = self._ledger.ask(arm)
-        self._trials[arm.number, entry.number] = entry
         rule = self._rules[arm.number]
+        entry = self._ledger.ask(arm, rule.foreseen)
+        self._trials[arm.number, entry.number] = entry
         rule.asked(entry.number, entry.config)
         return self._start(Leg(entry, rule.begin, 0, self._deadline))
 

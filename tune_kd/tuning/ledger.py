@@ -30,7 +30,7 @@ from tune_kd.tuning.ledger_file import LedgerFile
 from tune_kd.tuning.objectives import Best, objective_of
 from tune_kd.tuning.ranking import ranked
 from tune_kd.tuning.rules import Rule, rule_named
-from tune_kd.tuning.sampling import Glance, sampler
+from tune_kd.tuning.sampling import Foreseen, Glance, sampler
 
 SEARCH, TEACHER, SPENT, RUN_PREFIX, COSTS, LOOKS = "search_id", "teacher", "spent", "mlflow run of ", "costs", "looks"
 """What is noted of the search as a whole, beside the finals."""
@@ -159,14 +159,14 @@ class Ledger:
 
     # Asking and telling.
 
-    def ask(self, arm: Arm) -> Entry:
+    def ask(self, arm: Arm, foreseen: Foreseen = dict) -> Entry:
         """A new trial of an arm, suggested by Optuna and written down before it is returned."""
         study = self._arms[arm.number]
         budget = self._plan.study.budget
         # Of the arm and of the trial's place in it alone: what other arms do meanwhile must not show in the results.
         seed = derive(self._plan.study.seed, arm.key, self._asked[arm.number]) % 2**31
-        costs = self._costs[arm.number]
-        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs, self._glances[arm.number])
+        costs, glance = self._costs[arm.number], self._glances[arm.number]
+        study.sampler = sampler(budget.sampler, seed, budget.trials, self.objective, costs, glance, foreseen)
         trial = study.ask()
         config = suggest(self._plan.study, arm.name, arm.cell, trial)
         costs[trial.number] = self.cost(called(config)) or 0.0

@@ -22,6 +22,9 @@ from tune_kd.tuning.ranking import kept
 
 MOST_SEEN, LATEST_SEEN = 300, 250
 
+Foreseen = Callable[[], Mapping[int, float]]
+"""Where a forecast ranks trials, by their numbers."""
+
 
 class Glance:
     """What a suggestion is made from, of very many trials the best and the latest, as its time grows with them.
@@ -78,15 +81,19 @@ class AsRanked(Shown):
 
     Optuna's TPE takes every running trial for a bad one (constant_liar). Among paused trials are the best ones, so they
     are shown as PRUNED, which TPE ranks by step and value. A diverged one is shown as PRUNED without any value: the
-    worst.
+    worst. What is foreseen of a trial is shown instead of what it has reached.
     """
 
-    def __init__(self, name: str, storage: BaseStorage, glance: Glance | None = None) -> None:
+    def __init__(
+        self, name: str, storage: BaseStorage, glance: Glance | None = None, foreseen: Foreseen = dict
+    ) -> None:
         super().__init__(name, storage)
         self._glance = glance or Glance()
+        self._foreseen = foreseen
 
     def shown(self) -> Sequence[FrozenTrial]:
-        return self._glance.seen(self.all, self.one)
+        foreseen = self._foreseen()
+        return [_as_foreseen(trial, foreseen) for trial in self._glance.seen(self.all, self.one)]
 
 
 def _standing(trial: FrozenTrial) -> tuple[int, int, float]:
@@ -105,6 +112,14 @@ def _as_ranked(trial: FrozenTrial) -> FrozenTrial:
     shown.state = TrialState.PRUNED
     if trial.state == TrialState.FAIL:
         shown.intermediate_values = {}
+    return shown
+
+
+def _as_foreseen(trial: FrozenTrial, foreseen: Mapping[int, float]) -> FrozenTrial:
+    if trial.number not in foreseen or trial.last_step is None:
+        return trial
+    shown = copy.copy(trial)
+    shown.intermediate_values = {trial.last_step: foreseen[trial.number]}
     return shown
 
 
@@ -179,17 +194,23 @@ class RankingSampler(BaseSampler):
 
 
 def sampler(
-    kind: str, seed: int, trials: int, objective: Objective, costs: Mapping[int, float], glance: Glance | None = None
+    kind: str,
+    seed: int,
+    trials: int,
+    objective: Objective,
+    costs: Mapping[int, float],
+    glance: Glance | None = None,
+    foreseen: Foreseen = dict,
 ) -> BaseSampler:
     """A new sampler per question, so that a resumed search is asked and answers as one that never stopped.
 
     `costs` has what each trial's model costs, by the trial's number, where there are two objectives; `glance` what is
-    known of the arm's trials from the last question.
+    known of the arm's trials from the last question; `foreseen` what a forecast says of them.
     """
     if kind == "random":
         return RandomSampler(seed=seed)
     glance = glance or Glance()
-    ranked = partial(AsRanked, glance=glance)
+    ranked = partial(AsRanked, glance=glance, foreseen=foreseen)
     view = partial(AsFront, costs=costs, values=objective.values, keep=objective.keep) if objective.values else ranked
     return RankingSampler(_tpe(seed, trials, gamma=objective.good), glance, view)
 

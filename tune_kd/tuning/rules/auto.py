@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from tune_kd.space.schema import Budget
-from tune_kd.tuning.forecast import rank_skill
+from tune_kd.tuning.forecast import FEW, rank_skill
 from tune_kd.tuning.objectives import Objective
 from tune_kd.tuning.rules.rule import NOTHING, GoOn, Rule
 from tune_kd.tuning.standing import Standing
@@ -31,6 +31,9 @@ LAST: Final = 2 / 3
 APART: Final = ("augment.kind",)
 LEAST: Final = 10
 """A kind of few has no share of its own: smaller budgets are compared as one."""
+
+MANY: Final = 300
+"""More of them say enough without a forecast, which takes the longer the more there are."""
 
 Group = tuple[Any, ...]
 
@@ -192,6 +195,12 @@ class Auto(Rule):
             for rung in range(len(self.rungs) - 1)
             if self._opinions.get((rung, ranked[rung]))
         )
+
+    def foreseen(self) -> Mapping[int, float]:
+        """Of those at the first rung: there all of them are as long as others are begun."""
+        if self.forecast is None or self.objective.models or not FEW <= len(self._all[0].ranked) <= MANY:
+            return NOTHING
+        return NOTHING if self.forecast.worth(0) is None else self._forecast(0)
 
     def _forecast(self, rung: int) -> dict[int, float]:
         assert self.forecast is not None

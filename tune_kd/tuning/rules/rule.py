@@ -105,6 +105,10 @@ class Rule(ABC):
         """Trainings that a forecast has kept from going on."""
         return 0
 
+    def foreseen(self) -> Mapping[int, float]:
+        """What the sampler is told of trials instead of what they have shown: where a forecast ranks each."""
+        return NOTHING
+
     @property
     def waiting(self) -> Iterator[int]:
         """Trials that have neither ended nor are under way."""
