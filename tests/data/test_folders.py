@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 import sys
 import threading
 from io import BytesIO
@@ -325,6 +327,54 @@ def test_an_interrupted_reading_goes_on_where_it_was(root: Path, monkeypatch: py
     monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
     assert len(load(root).sources["google"].labels) == 6
     assert len(decoded) == 12  # each image once
+
+
+KILLED = """
+import os, signal, sys
+from tune_kd.data import decoding, folders, picture_cache, sources
+picture_cache.NOTE_SECONDS = 0.0
+decoding.os.cpu_count = lambda: 1
+honest, seen = decoding.decode, []
+def decode(raw, size, fit):
+    seen.append(raw)
+    if len(seen) == 9:
+        while not written():
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    return honest(raw, size, fit)
+def written():
+    import numpy
+    found = [*folders.Path(sys.argv[1], ".tune_kd").glob("*.rows")]
+    return found and len(numpy.load(found[0])["sums"]) >= 5
+decoding.decode, decoding.AHEAD = decode, 2
+sources.load(folders.Settings(root=sys.argv[1]))
+"""
+
+
+def test_what_a_killed_process_has_decoded_is_taken_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(root)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    decoded: list[int] = []
+    honest = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
+    again = load(root)
+    assert greys(again, "bing") == [0, 1, 2, 10, 11, 12]
+    assert greys(again, "google") == [20, 21, 22, 30, 31, 32]
+    assert len(decoded) <= 7  # at least five were there
+    assert sorted(each.name for each in (root / ".tune_kd").iterdir()) == ["images-32.npy", "images-32.npz"]
+
+
+def test_what_another_process_still_writes_is_left_to_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_cache, "NOTE_SECONDS", 0.0)
+    mine = picture_cache.PictureCache(root, 32)
+    pixels = mine.room(2)
+    pixels[0] = 7
+    mine.note([bytes(32)], pixels)
+    other = picture_cache.PictureCache(root, 32)
+    assert other.get(bytes(32)) is None
+    assert len(list((root / ".tune_kd").glob("*.tmp"))) == 1
+    assert mine.keep([bytes(32)], pixels) is None
+    assert (picture_cache.PictureCache(root, 32).get(bytes(32)) == 7).all()
 
 
 def test_what_no_disk_has_room_for_is_refused_with_what_it_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

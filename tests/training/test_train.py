@@ -6,6 +6,8 @@ import dataclasses
 import math
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,10 @@ from tune_kd.space.schema import Augment, Train
 from tune_kd.space.study import Study
 from tune_kd.teacher.guide import Guide
 from tune_kd.teacher.making import Teacher
+from tune_kd.training.batches import BLOCK_BYTES, ahead, batches, epoch_order
 from tune_kd.training.images import Images
 from tune_kd.training.optim import learning_rate, make_optimizer, step
-from tune_kd.training.train import BLOCK_BYTES, Diverged, Job, _batches, epoch_order, train, validate
+from tune_kd.training.train import Diverged, Job, train, validate
 from tune_kd.training.train import test_scores as scores_on_test
 
 TIME = (names.SECONDS, names.IMAGES_PER_SECOND)
@@ -159,7 +162,7 @@ def test_the_teacher_looks_at_the_mixed_picture_that_the_student_sees(data: Imag
     """Nothing of it comes from logits of the two: those of a mixture are no mixture of logits."""
     settings = study(MIXED)
     own = guide(teacher, data, settings, "seen")
-    (batch, *others) = _batches(job(settings), data, own, 1, torch.contiguous_format, online=True)
+    (batch, *others) = batches(job(settings), data, own, 1, torch.contiguous_format, online=True)
     assert batch.pictures is not None
     assert batch.guide is not None
     assert torch.equal(data.inputs(batch.pictures), batch.inputs)
@@ -350,6 +353,43 @@ def test_an_epoch_is_the_same_in_small_blocks_as_in_large_ones(
     monkeypatch.setitem(BLOCK_BYTES, "cpu", 1)  # one batch a block
     parts = curve(settings, data, tmp_path / "parts.pt", guide(teacher, data, settings, "blocks"), until=2)
     assert parts == whole
+
+
+@pytest.mark.parametrize("kind", ["crop_flip+colour", "resized_crop+trivialaugment", "crop+mixup+cutmix"])
+def test_an_epoch_is_the_same_with_the_next_batch_made_beside_it(
+    kind: str, data: Images, teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, also where the teacher is made meanwhile, and a student with dropout draws from torch's chance."""
+    settings = study(f"augment.kind={kind}", "student.model=lightnn")
+    told, beside = [], []
+    real = ahead
+    monkeypatch.setattr("tune_kd.training.batches.ahead", lambda made, large: real(made, beside[-1]))
+    monkeypatch.setitem(BLOCK_BYTES, "cpu", 1)
+    for number, each in enumerate((False, True)):
+        beside.append(each)
+        own = guide(teacher, data, settings, f"beside{number}")
+        told.append(curve(settings, data, tmp_path / f"{number}.pt", own, until=2))
+    assert told[0] == told[1]
+
+
+def test_what_is_made_beside_comes_in_order_one_ahead_and_with_its_errors() -> None:
+    asked: list[int] = []
+
+    def some() -> Iterator[int]:
+        for number in range(3):
+            asked.append(threading.get_ident())
+            yield number
+        raise OSError("the disk is gone")
+
+    made = ahead(some(), beside=True)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    assert threading.get_ident() not in asked
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(made)
+    early = ahead(iter(range(9)), beside=True)
+    assert next(early) == 0
+    early.close()  # type: ignore[attr-defined]
+    assert not [each for each in threading.enumerate() if each.name.startswith("next batch")]
 
 
 def test_a_training_in_bf16_goes_on_as_if_never_interrupted_and_its_weights_stay_fp32(

@@ -164,6 +164,8 @@ def _pictures(
                     images[row] = result.pixels
                 read.append(result.item)
                 digests.append(result.digest)
+                if images is not None:
+                    cache.note(digests, images)
     except BaseException:
         if images is not None and digests:
             cache.keep(digests, images)

@@ -24,8 +24,9 @@ from tune_kd.space.study import Study, resolve, taught_by
 from tune_kd.teacher import making as teacher
 from tune_kd.teacher.shuffled import Shuffled
 from tune_kd.training import checkpoint, measures, rates
+from tune_kd.training.batches import TeacherLogits
 from tune_kd.training.images import as_tensor
-from tune_kd.training.train import Diverged, Job, TeacherLogits, test_scores, train
+from tune_kd.training.train import Diverged, Job, test_scores, train
 from tune_kd.tuning.conductor import DIVERGED, FAILED, GPU_FULL, MESSAGE, NOT_STORED, OK, OUT_OF_TIME, OUTCOME
 from tune_kd.tuning.entry import RESULT, best_weights
 

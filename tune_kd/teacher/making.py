@@ -18,9 +18,10 @@ from tune_kd.seeds import derive
 from tune_kd.space.schema import Normalize, Student
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.batches import TeacherLogits
 from tune_kd.training.fine_tuning import FineTuning
 from tune_kd.training.images import IMAGENET, Images
-from tune_kd.training.train import Job, TeacherLogits, predict, train
+from tune_kd.training.train import Job, predict, train
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 LATENCY_REPEATS = 50

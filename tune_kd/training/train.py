@@ -8,7 +8,7 @@ that many trainings may share.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd import names
-from tune_kd.data.views import Program, Views
+from tune_kd.data.views import Program
 from tune_kd.distill.distiller import Distiller, loss_weights, settled
 from tune_kd.models import build
 from tune_kd.models.layout import lay_out, layout_of
 from tune_kd.models.network import Start
 from tune_kd.seeds import derive
 from tune_kd.space.methods import SAME, asks
-from tune_kd.space.schema import Train
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
+from tune_kd.training.batches import TeacherLogits, batches, plain
 from tune_kd.training.fine_tuning import FineTuning
 from tune_kd.training.graph import make_step
 from tune_kd.training.images import Images
@@ -35,17 +35,11 @@ from tune_kd.training.optim import FROM_SCRATCH, learning_rate, make_optimizer, 
 from tune_kd.training.precision import Precision
 from tune_kd.training.step import Batch, Step, joined
 
-TeacherLogits = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits for (image numbers, view numbers, the pictures themselves before normalisation); the numbers on the CPU."""
-
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation that many a recipe normalises by, whatever its images are."""
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 512, "mps": 512}
 """Images in one run without gradients; on a CPU what its caches hold, and no more memory than a step of training."""
-
-BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20, "mps": 64 << 20}
-"""Pictures made ready at once, so that small batches do not pay for each call; on a CPU what its caches hold."""
 
 
 class Diverged(Exception):
@@ -185,7 +179,7 @@ def _epoch(
     started = time.perf_counter()
     seen: list[int] = []
     told: list[Tensor] = []
-    for batch in _batches(job, data, teacher, epoch, layout_of(ordinary.model), ordinary.teacher is not None):
+    for batch in batches(job, data, teacher, epoch, layout_of(ordinary.model), ordinary.teacher is not None):
         if time.time() > job.deadline:
             return None
         told.append(step(batch))
@@ -211,57 +205,13 @@ def _epoch(
     }
 
 
-def _batches(
-    job: Job, data: Images, teacher: TeacherLogits | None, epoch: int, layout: torch.memory_format, online: bool
-) -> Iterator[Batch]:
-    """An epoch's batches with the teacher's logits, and with the pictures for a teacher that runs beside the student;
-    made ready a block of whole batches at a time."""
-    settings, device = job.settings, data.images.device
-    size = settings.train.batch_size
-    generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
-    order = epoch_order(job.train, settings.train, generator)
-    views = Views.of(settings.augment, settings.seed)
-    program = job.program or Program(job.seed)
-    passes = math.ceil((settings.train.epoch_images or len(job.train)) / len(job.train))
-    turn = (epoch - 1) * passes + torch.arange(len(order)) // len(job.train)
-    drawn = program.draw(views, order, turn, settings.budget.epochs * passes)
-    block = size * max(1, BLOCK_BYTES[device.type] // (4 * math.prod(data.images.shape[1:]) * size))
-    for index, view, passed in zip(order.split(block), drawn.split(block), turn.split(block), strict=True):
-        here = index.to(device, non_blocking=True)
-        pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
-        labels = data.labels[here]
-        if views.mixing:
-            # A teacher looks at what the student sees; its logits for two images say nothing exact of their mixture.
-            chances = functools.partial(program.chances, here, passed.to(device, non_blocking=True))
-            pictures, labels = views.mix(pictures, labels, data.classes, size, chances)
-        guides = teacher(index, view, pictures).split(size) if teacher else [None] * math.ceil(len(index) / size)
-        inputs = data.inputs(pictures, layout)
-        shown = pictures.split(size) if online else [None] * len(guides)
-        parts = (inputs.split(size), labels.split(size), guides, here.split(size), shown)
-        for images, labels, guide, numbers, raw in zip(*parts, strict=True):
-            yield Batch(images, labels, guide, epoch, numbers, raw)
-
-
-def epoch_order(train: Tensor, settings: Train, generator: torch.Generator) -> Tensor:
-    """Shuffled image numbers; `epoch_images` repeats or cuts the pass to that many images."""
-    wanted = settings.epoch_images or len(train)
-    passes = [train[torch.randperm(len(train), generator=generator)] for _ in range(-(-wanted // len(train)))]
-    order = torch.cat(passes)[:wanted]
-    # Batch normalisation cannot take a batch of a single image; the next shuffle brings it back.
-    alone = len(order) % settings.batch_size == 1 and len(order) > 1
-    return order[:-1] if alone else order
-
-
 @torch.inference_mode()
 def predict(model: nn.Module, data: Images, index: Tensor, used: Precision = "fp32") -> Tensor:
     """Logits for the images numbered `index`, as they are (no augmentation)."""
     model.eval()
     device, layout = data.images.device, layout_of(model)
     with precision.autocast(device, used):
-        parts = [
-            model(data.inputs(data.images[batch.to(device)], layout)).float()
-            for batch in index.split(EVALUATION_BATCH[device.type])
-        ]
+        parts = [model(inputs).float() for inputs in plain(data, index, EVALUATION_BATCH[device.type], layout)]
     return torch.cat(parts)
 
 
