@@ -112,6 +112,16 @@ def test_a_worker_loads_neither_torchvision_nor_mlflow() -> None:
     assert not loaded & {"torchvision", "mlflow"}
 
 
+def test_without_its_environment_the_command_says_so_and_no_traceback() -> None:
+    # Without site-packages, as in a Python that knows nothing of the environment it was installed into.
+    command = [sys.executable, "-S", "-m", "tune_kd.search"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sys.executable} has no 'rich'")
+    assert "Activate the environment" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_help_answers_at_once() -> None:
     import resource  # not on every system that the package runs on
 

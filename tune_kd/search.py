@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tune_kd import names, options
-from tune_kd.errors import TuneKDError
+from tune_kd.errors import InputError, TuneKDError
 from tune_kd.options import Options
 
 # Whatever brings more is imported where it is used: `--help` and a mistake in an option should wait for nothing.
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from tune_kd.result import Result
 
+NEEDED = {"ray", "torch", "optuna", "mlflow", "pandas", "pyarrow", "numpy", "pydantic", "yaml", "rich", "scipy",
+          "sklearn", "matplotlib", "PIL", "jinja2"}  # fmt: skip
+"""What the command cannot do without, by the names of imports."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     try:
@@ -26,6 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(error)
     except KeyboardInterrupt:
         return names.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        return _not_installed(error.name)
+
+
+def _not_installed(module: str) -> int:
+    """The environment was not activated, or its installation not finished: nothing of ours is wrong."""
+    print(f"error: {sys.executable} has no '{module}', which tune_kd needs. Activate the environment that you have "
+          "installed it into (. .venv/bin/activate), or install it: pip install -c constraints.txt -e .",
+          file=sys.stderr)  # fmt: skip
+    return InputError.exit_code
 
 
 def _failed(error: TuneKDError) -> int:
