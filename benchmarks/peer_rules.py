@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.syne_rules import SYNE
 from tune_kd.space.rules import RULES
 from tune_kd.space.schema import Budget
 from tune_kd.tuning.objectives import Objective
@@ -142,6 +143,7 @@ PEERS: Mapping[str, type[Rule]] = {
     **{f"epochs-{first}": _with_first(Epochs, first) for first in (1, 3, 9)},
     **{f"ray-asha-{first}": _with_first(RayAsha, first) for first in (1, 3)},
     "hyperband": Hyperband,
+    **SYNE,
 }
 
 
