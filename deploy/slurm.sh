@@ -17,6 +17,8 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 # Who has this token may use the cluster; it lies in your home, which all nodes see.
 export RAY_AUTH_MODE=token
 ray get-auth-token --generate >/dev/null
+# When the search has ended, nothing has to be waited for on the nodes.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
 steps=()
 end() { # Ray's processes are steps of this job, so nothing of anybody else is stopped.
@@ -25,7 +27,9 @@ end() { # Ray's processes are steps of this job, so nothing of anybody else is s
 }
 trap end EXIT
 
-srun --nodes=1 --ntasks=1 -w "${nodes[0]}" ray start --head --node-ip-address="$ip" --port="$port" \
+# Since SLURM 22.05 a step has one processor unless it says how many.
+step=(srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" -w)
+"${step[@]}" "${nodes[0]}" ray start --head --node-ip-address="$ip" --port="$port" \
     --num-cpus="$SLURM_CPUS_PER_TASK" --include-dashboard=false --block &
 steps+=($!)
 for _ in $(seq 120); do
@@ -33,7 +37,7 @@ for _ in $(seq 120); do
     sleep 1
 done
 for node in "${nodes[@]:1}"; do
-    srun --nodes=1 --ntasks=1 -w "$node" ray start --address="$ip:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
+    "${step[@]}" "$node" ray start --address="$ip:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
     steps+=($!)
 done
 

@@ -1,4 +1,4 @@
-"""deploy/slurm.sh and deploy/compose.yaml as far as they can be looked at without SLURM and Docker."""
+"""deploy/slurm.sh and deploy/compose.yaml without SLURM and Docker; `tests/cluster/test_slurm.py` runs the script."""
 
 import os
 import subprocess
