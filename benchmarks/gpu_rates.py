@@ -168,7 +168,7 @@ def teacher(data: Images, used: Precision, chunk: int) -> float:
 
 
 def question(given: argparse.Namespace, of: Study) -> Question:
-    return Question(dump(of), "", of.student.model, of.train.batch_size, given.images, SHAPE, CLASSES)
+    return Question(dump(of), "", of.student.model, of.kd.method, of.train.batch_size, given.images, SHAPE, CLASSES)
 
 
 def share(given: argparse.Namespace, asked: Question, how: str, tell: Callable[[str, Figure], None]) -> None:
