@@ -46,6 +46,7 @@ SUITE = (
     Benchmark("two_workers", 2, ("--rounds", "3")),
     Benchmark("memory", 2),
     Benchmark("mlflow_cost", 4, ("--rounds", "1")),
+    Benchmark("large_images", 3, ("--images", "1000", "--rounds", "1"), rooted=False),
     Benchmark("search_overhead", 10, ("--rounds", "1", "--peers", "cached", "--trials", "10", "40")),
     Benchmark("gpu_rates", 5, rooted=False),
 )
