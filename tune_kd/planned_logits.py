@@ -32,11 +32,16 @@ def _choices(study: Study, cell: plan.Cell, key: str) -> tuple[Any, ...]:
 
 def runs_beside(study: Study, arm: Arm) -> float:
     """How often the teacher runs for each image that a distilled arm trains on, whatever is cached: for the maps that a
-    method compares, and for pictures that are mixed of two."""
+    method compares (at each look), and for pictures that are mixed of two."""
     methods = _choices(study, arm.cell, "kd.method")
     maps = sum(any(METHODS[name].features for name in parts(str(method))) for method in methods)
     kinds = _choices(study, arm.cell, AUGMENTATION)
-    return maps / len(methods) + sum(map(augmentations.mixes, kinds)) / len(kinds)
+    return maps / len(methods) * _looks(study) + sum(map(augmentations.mixes, kinds)) / len(kinds)
+
+
+def _looks(study: Study) -> int:
+    """How often each image is shown in a step."""
+    return 1 if study.augment.strong is None else 2
 
 
 def asks_teacher(study: Study, arm: Arm) -> bool:
@@ -51,8 +56,9 @@ def cached_seconds(todo: Plan, prepared: Prepared, rate: float) -> float:
     per_arm = plan.expected_epochs(study) + study.budget.repeats * study.budget.epochs
     arms = [arm for arm in todo.arms if asks_teacher(study, arm)]
     cached = [views for views in kinds if not views.mixing]
-    looked_up = sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
-    shown = sum(views.count * (1 - (1 - 1 / views.count) ** study.budget.epochs) for views in cached)
+    looked_up = _looks(study) * sum(per_arm * max(student_images(study, arm.cell, prepared)) for arm in arms)
+    counts = [look.first for views in cached for look in (views, views.strong) if look is not None]
+    shown = sum(count * (1 - (1 - 1 / count) ** study.budget.epochs) for count in counts)
     # Where a teacher's epochs are a condition, each arm asks one of the teachers, else all.
     own = 1 / len(by_teacher(study)) if TEACHER_EPOCHS in study.conditions else 1.0
     pictures = sum(map(len, prepared.splits.student.values())) * shown

@@ -35,13 +35,17 @@ class Views:
     settings: Augment
     bank: int
     seed: int
+    strong: "Views | None" = None
+    """Those of a second look at each image, where there is one. Their numbers follow on the own ones, so that one cache
+    holds what the teacher says of both."""
 
     @classmethod
     def of(cls, augment: Augment, seed: int) -> "Views":
         named = augmentations.parts(augment.kind)
         parts = tuple(name for name in augmentations.AUGMENTATIONS if name in named)
         banked = not set(augmentations.BANKED).isdisjoint(parts)
-        return cls(parts, augment, augment.bank if banked else 0, seed if banked else 0)
+        second = None if augment.strong is None else cls.of(_second(augment), seed)
+        return cls(parts, augment, augment.bank if banked else 0, seed if banked else 0, second)
 
     @property
     def flip(self) -> bool:
@@ -57,19 +61,28 @@ class Views:
         return tuple(name for name in self.parts if name in augmentations.MIXED)
 
     @property
-    def count(self) -> int:
-        """Views an image has."""
+    def first(self) -> int:
+        """Views an image has, at a first look."""
         return self.bank or (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
+
+    @property
+    def count(self) -> int:
+        """Views an image has in all."""
+        return self.first + (self.strong.count if self.strong else 0)
 
     @property
     def key(self) -> str:
         """Names the list: two searches with the same key see the same pictures."""
         own = [f"v{VERSION}", f"flip{int(self.flip)}", f"crop{self.crop}", f"bank{self.bank}", f"seed{self.seed}"]
         area = f"{self.settings.area:g}" if "resized_crop" in self.parts else ""
-        return "-".join([*own, *(name for name in self.parts if name in augmentations.BANKED), *filter(None, [area])])
+        named = [*own, *(name for name in self.parts if name in augmentations.BANKED), *filter(None, [area])]
+        return "-".join([*named, *(["and", self.strong.key] if self.strong else [])])
 
     def render(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        """Pictures as they are before normalisation (0…255), from uint8 images (B, C, H, W) and their numbers."""
+        """Pictures as they are before normalisation (0…255), from uint8 images (B, C, H, W) and their numbers. All are
+        at a first look, or all at a second one."""
+        if self.strong is not None and len(view) and int(view[0]) >= self.first:
+            return self.strong.render(images, index, view - self.first)
         pictures = images
         if self.crop or self.flip:
             pictures = _crop_flip(pictures, self.crop, *self._offsets(index, view))
@@ -107,6 +120,10 @@ class Views:
         return mixed, share[:, None] * known + (1 - share[:, None]) * known[before]
 
 
+def _second(augment: Augment) -> Augment:
+    return augment.model_copy(update={"kind": augment.strong, "strong": None})
+
+
 class Chances:
     """Numbers in [0, 1) for one augmentation of one view of each image: a hash, so no state and no order matters."""
 
@@ -134,14 +151,20 @@ class Program:
 
     def draw(self, views: Views, index: Tensor, turn: Tensor, turns: int) -> Tensor:
         """For the images numbered `index`, each in pass `turn` of so many; all on the CPU."""
-        if views.count == 1:
+        if views.first == 1:
             return torch.zeros_like(index)
         if self.order is not None:
             turn = (turn + _mix(index * SPREAD + derive(self.order, "order") % BITS)) % turns
         # Only of passes that there are: a measurement trains for ever.
         some, place = turn.unique(return_inverse=True)
         starts = torch.tensor([_start(self.seed, each) for each in some.tolist()])
-        return _mix(index * SPREAD + starts[place]) % views.count
+        return _mix(index * SPREAD + starts[place]) % views.first
+
+    def second(self, views: Views, index: Tensor, turn: Tensor, turns: int) -> Tensor:
+        """Which view is shown at the second look, whatever was shown at the first."""
+        assert views.strong is not None
+        own = Program(derive(self.seed, "strong"), self.order)
+        return views.first + own.draw(views.strong, index, turn, turns)
 
     def chances(self, index: Tensor, turn: Tensor, name: str) -> Chances:
         """How an image is mixed with another one in a pass."""

@@ -127,6 +127,14 @@ def loss_parts(
     return LossParts(terms[0] + terms[1], ce.detach(), term.detach(), parts, terms)
 
 
+def mean(first: LossParts, second: LossParts) -> LossParts:
+    """Of the same images, looked at twice."""
+    parts = {name: (value + second.parts[name]) / 2 for name, value in first.parts.items()}
+    terms = tuple((one + other) / 2 for one, other in zip(first.terms, second.terms, strict=True))
+    total, ce, kd = ((getattr(first, name) + getattr(second, name)) / 2 for name in ("total", "ce", "kd"))
+    return LossParts(total, ce, kd, parts, terms)
+
+
 def loss_weights(settings: Distillation, epoch: int, taught: bool, epochs: int = 1) -> tuple[float, float]:
     """Of cross-entropy and of the teacher's term. In a warm-up only the teacher's grows, as where this was published;
     cross-entropy keeps its own throughout."""

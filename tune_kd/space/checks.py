@@ -124,6 +124,17 @@ def _check_mixing(study: Study) -> Iterator[Problem]:
         yield Problem(AUGMENTATION, text, mixed[0])
 
 
+def _check_strong(study: Study) -> Iterator[Problem]:
+    """A second view has a number as the first one has; what is mixed has none."""
+    varied = [("augment", study.augment.strong, kinds_of(study))]
+    varied += [(f"{at}.augment", own.augment.strong, (own.augment.kind,)) for at, own in _teachers(study)]
+    for at, strong, kinds in varied:
+        mixed = [kind for kind in (strong or "", *kinds) if augmentations.mixes(kind)]
+        if strong is not None and mixed:
+            text = f"shows each image twice, and {mixed[0]} mixes two images. Leave one of them out."
+            yield Problem(f"{at}.strong", text, strong)
+
+
 def _check_controls(study: Study) -> Iterator[Problem]:
     named = study.controls
     if names.SCRATCH not in named or len(set(named)) != len(named):
@@ -300,5 +311,5 @@ def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
     _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing, _check_teachers, _check_teacher_epochs, _check_momenta, _check_sides,
+    _check_mixing, _check_strong, _check_teachers, _check_teacher_epochs, _check_momenta, _check_sides,
 )  # fmt: skip

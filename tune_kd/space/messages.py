@@ -232,12 +232,14 @@ RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "data.source": (lambda text: bool(mix_parts(text)), "a source, all, or a mix such as a+b or a*0.7+b*0.3"),
     "data.root": _NAME,
     "augment.kind": _KIND,
+    "augment.strong": _KIND,
     "kd.method": _METHOD,
     "kd.layers": (methods.is_layers, "auto, first, middle, last, all, or pairs student.path:teacher.path with commas"),
     "kd.mutual_peer": _NAME,
     names.STUDENT_MODEL: _NAME,
     "teacher.model": _NAME,
     "teacher.augment.kind": _KIND,
+    "teacher.augment.strong": _KIND,
     "teacher.checkpoint": (_is_checkpoint, "a file of weights or an MLflow address models:/name/version"),
 }
 """What a text must look like, beyond being text."""

@@ -99,6 +99,7 @@ class Augment(Section):
     pad: Annotated[int, Field(ge=1, le=16)] = 4
     area: Annotated[float, Field(gt=0, le=1)] = 0.08
     bank: Positive = 64
+    strong: str | None = None
 
 
 class Train(Section):

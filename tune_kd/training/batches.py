@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
@@ -43,20 +44,31 @@ def batches(
 ) -> Iterator[Batch]:
     """An epoch's batches with the teacher's logits, and with pictures for a teacher that runs beside the student."""
     size = job.settings.train.batch_size
-    for block in ahead(_blocks(job, data, epoch, layout), _large(data, size)):
-        guides = (
-            teacher(block.numbers, block.view, block.pictures).split(size)
-            if teacher
-            else [None] * math.ceil(len(block.numbers) / size)
-        )
-        shown = block.pictures.split(size) if online else [None] * len(guides)
-        parts = (block.inputs.split(size), block.labels.split(size), guides, block.here.split(size), shown)
-        for images, labels, guide, numbers, raw in zip(*parts, strict=True):
-            yield Batch(images, labels, guide, epoch, numbers, raw)
+    blocks = ahead(_blocks(job, data, epoch, layout), _large(data, size))
+    cut = (list(_cut(block, teacher, epoch, size, online)) for block in blocks)
+    if job.settings.augment.strong is None:
+        for first in cut:
+            yield from first
+        return
+    for first, second in zip(cut, cut, strict=True):
+        yield from (replace(one, second=two) for one, two in zip(first, second, strict=True))
+
+
+def _cut(block: Block, teacher: TeacherLogits | None, epoch: int, size: int, online: bool) -> Iterator[Batch]:
+    guides = (
+        teacher(block.numbers, block.view, block.pictures).split(size)
+        if teacher
+        else [None] * math.ceil(len(block.numbers) / size)
+    )
+    shown = block.pictures.split(size) if online else [None] * len(guides)
+    parts = (block.inputs.split(size), block.labels.split(size), guides, block.here.split(size), shown)
+    for images, labels, guide, numbers, raw in zip(*parts, strict=True):
+        yield Batch(images, labels, guide, epoch, numbers, raw)
 
 
 def _blocks(job: "Job", data: Images, epoch: int, layout: torch.memory_format) -> Iterator[Block]:
-    """Asks no state of the process, torch's chance included, so that it may run beside the training."""
+    """Asks no state of the process, torch's chance included, so that it may run beside the training. Images that are
+    looked at twice come twice, one look after the other."""
     settings, device = job.settings, data.images.device
     size = settings.train.batch_size
     generator = torch.Generator().manual_seed(derive(job.seed, "epoch", epoch))
@@ -65,17 +77,19 @@ def _blocks(job: "Job", data: Images, epoch: int, layout: torch.memory_format) -
     program = job.program or Program(job.seed)
     passes = math.ceil((settings.train.epoch_images or len(job.train)) / len(job.train))
     turn = (epoch - 1) * passes + torch.arange(len(order)) // len(job.train)
-    drawn = program.draw(views, order, turn, settings.budget.epochs * passes)
+    turns = settings.budget.epochs * passes
+    looks = [draw(views, order, turn, turns) for draw in (program.draw, program.second)[: 2 if views.strong else 1]]
     block = size * max(1, BLOCK_BYTES[device.type] // (_bytes(data) * size))
-    for index, view, passed in zip(order.split(block), drawn.split(block), turn.split(block), strict=True):
+    for index, passed, *shown in zip(*(each.split(block) for each in (order, turn, *looks)), strict=True):
         here = index.to(device, non_blocking=True)
-        pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
-        labels = data.labels[here]
-        if views.mixing:
-            # A teacher looks at what the student sees; its logits for two images say nothing exact of their mixture.
-            chances = functools.partial(program.chances, here, passed.to(device, non_blocking=True))
-            pictures, labels = views.mix(pictures, labels, data.classes, size, chances)
-        yield Block(index, view, here, pictures, labels, data.inputs(pictures, layout))
+        for view in shown:
+            pictures = views.render(data.images[here], here, view.to(device, non_blocking=True))
+            labels = data.labels[here]
+            if views.mixing:
+                # A teacher looks at what the student sees; logits for two images say nothing exact of their mixture.
+                chances = functools.partial(program.chances, here, passed.to(device, non_blocking=True))
+                pictures, labels = views.mix(pictures, labels, data.classes, size, chances)
+            yield Block(index, view, here, pictures, labels, data.inputs(pictures, layout))
 
 
 def plain(data: Images, index: Tensor, size: int, layout: torch.memory_format) -> Iterator[Tensor]:

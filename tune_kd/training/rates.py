@@ -60,7 +60,8 @@ class Asked:
     @classmethod
     def of(cls, study: Study, shape: ImageShape, classes: int, device: torch.device, threads: int) -> "Asked":
         """Of the study's student."""
-        own = study.student.model, shape, classes, study.train.batch_size, study.augment.kind, study.precision
+        kinds = "&".join(filter(None, [study.augment.kind, study.augment.strong]))
+        own = study.student.model, shape, classes, study.train.batch_size, kinds, study.precision
         return cls(*own, _name(device), threads)
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd.distill import taps
-from tune_kd.distill.distiller import Distiller, loss_parts, settled
+from tune_kd.distill.distiller import Distiller, LossParts, loss_parts, mean, settled
 from tune_kd.distill.method import Seen
 from tune_kd.models.layout import ImageShape
 from tune_kd.space.study import Study
@@ -41,6 +41,8 @@ class Batch:
     epoch: int
     index: Tensor | None = None
     pictures: Tensor | None = None
+    second: "Batch | None" = None
+    """The same images at a second look."""
 
     def like(self) -> "Batch":
         """Room for others of its kind."""
@@ -51,6 +53,7 @@ class Batch:
             self.epoch,
             _room(self.index),
             _room(self.pictures),
+            None if self.second is None else self.second.like(),
         )
 
     def take(self, other: "Batch") -> None:
@@ -58,6 +61,8 @@ class Batch:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None and theirs is not None:
                 mine.copy_(theirs)
+        if self.second is not None and other.second is not None:
+            self.second.take(other.second)
 
 
 def _room(value: Tensor | None) -> Tensor | None:
@@ -83,6 +88,18 @@ class Step:
     teacher: Online | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
+        parts = self._loss(batch)
+        if batch.second is not None:
+            parts = mean(parts, self._loss(batch.second))
+        self.optimizer.zero_grad(set_to_none=True)
+        if isinstance(self.optimizer, TwoMomenta):
+            self.optimizer.backward(*parts.terms)
+        else:
+            parts.total.backward()
+        step(self.optimizer)
+        return torch.stack([parts.ce, parts.kd, *parts.parts.values()])
+
+    def _loss(self, batch: Batch) -> LossParts:
         distiller = self.distiller
         paths = distiller.taps("student") if distiller is not None else ()
         with precision.autocast(batch.inputs.device, self.used):
@@ -95,14 +112,7 @@ class Step:
 
         student = Seen(logits.float(), {path: each.float() for path, each in maps.items()}, batch.index, run)
         smoothing = self.settings.train.label_smoothing
-        parts = loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
-        self.optimizer.zero_grad(set_to_none=True)
-        if isinstance(self.optimizer, TwoMomenta):
-            self.optimizer.backward(*parts.terms)
-        else:
-            parts.total.backward()
-        step(self.optimizer)
-        return torch.stack([parts.ce, parts.kd, *parts.parts.values()])
+        return loss_parts(distiller, student, self._taught(batch), batch.labels, smoothing, batch.epoch)
 
     @torch.no_grad()
     def _taught(self, batch: Batch) -> Seen | None:
