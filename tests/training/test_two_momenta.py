@@ -59,6 +59,30 @@ def test_it_equals_its_formula_written_out_in_float64() -> None:
     assert not torch.allclose(steps(gap), steps(0.0))
 
 
+def test_what_one_term_alone_changes_has_one_momentum() -> None:
+    """As its authors have it for the parts of a method."""
+
+    def after(gap: float) -> list[Tensor]:
+        torch.manual_seed(0)
+        model = nn.ModuleList([nn.Linear(3, 2, bias=False) for _ in range(3)])
+        optimizer = make_optimizer(model, SGD, gap=gap)
+        first, second, both = (layer.weight for layer in model)
+        for turn in range(5):
+            optimizer.zero_grad()
+            own = terms(first, turn)[0] + terms(both, turn)[0]
+            taught = terms(second, turn)[1] + terms(both, turn)[1]
+            if isinstance(optimizer, TwoMomenta):
+                optimizer.backward(own, taught)
+            else:
+                (own + taught).backward()
+            step(optimizer)
+        return [first.detach(), second.detach(), both.detach()]
+
+    plain, apart = after(0.0), after(0.15)
+    torch.testing.assert_close(apart[:2], plain[:2])
+    assert not torch.allclose(apart[2], plain[2])
+
+
 TEXT = "study: s\ntrain: {optimizer: sgd, lr: 0.01, batch_size: 20}\nprecision: fp32\nbudget: {trials: 1, epochs: 3}\n"
 
 

@@ -10,10 +10,12 @@ OWN, TAUGHT = "own_momentum", "taught_momentum"
 
 
 class TwoMomenta(torch.optim.Optimizer):
-    """With momenta m - gap and m + gap. With a gap of 0 it is SGD, but for the order of sums."""
+    """With momenta m - gap and m + gap; what only one of the terms has a slope for, like the parts of a method, has m.
+    With a gap of 0 it is SGD, but for the order of sums."""
 
     def __init__(self, weights: Sequence[dict[str, Any]], rate: float | Tensor, momentum: float, gap: float) -> None:
         super().__init__(weights, {"lr": rate, "weight_decay": 0.0})
+        self.momentum = momentum
         self.momenta = {OWN: momentum - gap, TAUGHT: momentum + gap}
         for weight in self._weights():
             self.state[weight] = {kind: torch.zeros_like(weight) for kind in self.momenta}
@@ -28,9 +30,10 @@ class TwoMomenta(torch.optim.Optimizer):
             OWN: torch.autograd.grad(own, weights, retain_graph=True, allow_unused=True),
             TAUGHT: torch.autograd.grad(taught, weights, allow_unused=True),
         }
-        for kind, found in slopes.items():
-            for weight, slope in zip(weights, found, strict=True):
-                remembered = self.state[weight][kind].mul_(self.momenta[kind])
+        for weight, *both in zip(weights, *slopes.values(), strict=True):
+            shared = all(slope is not None for slope in both)
+            for kind, slope in zip(slopes, both, strict=True):
+                remembered = self.state[weight][kind].mul_(self.momenta[kind] if shared else self.momentum)
                 if slope is not None:
                     remembered.add_(slope)
 
