@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from tests.data.test_duplicates import COPIES, planted
 from tune_kd import plan
+from tune_kd.data.splits import student_indices
 from tune_kd.planned_images import image_words, sources_table
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import load
@@ -27,7 +30,7 @@ def prepared(tmp_path: Path) -> Prepared:
 
 
 def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepared: Prepared) -> None:
-    first, *notes = image_words(prepared)
+    first, *notes = image_words(prepared, ["all"])
     students = sum(map(len, prepared.splits.student.values()))
     assert first.startswith("Images: 12 for tests, 12 for validation, 12 for the teacher; for students bing ")
     assert 36 + students <= 60
@@ -49,3 +52,24 @@ def test_of_many_classes_the_rarest_and_the_most_frequent_are_told(capsys: pytes
     for word in ("google", "28", f"{names[1]} 3", f"{names[2]} 9"):
         assert word in said
     assert names[0] not in said
+
+
+def test_where_some_classes_are_rarer_it_says_who_learns_from_which_mix(tmp_path: Path) -> None:
+    """In a search the report says the same, from the same figures."""
+    for name, count in (("cat", 60), ("dog", 20)):
+        for number in range(count):
+            place = tmp_path / "web" / name / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng([number, count]).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(place)
+    study = load(STUDY, [f"data.root={tmp_path}", "conditions.data.size=[12, all]"])
+    found = prepare(plan.make(study), lambda text: None)
+    assert found.per_class == ([12, 4], {"web": [8, 24]})
+    said = "\n".join(image_words(found, study.conditions["data.size"]))
+    assert "Classes are tested as they come, with 4 to 12 test images each." in said
+    assert "(web has 8 to 24 of a class)" in said
+    assert "A limited data.size is balanced over classes as far as the images go" in said
+    few = student_indices(found.splits, "web", 12, None)
+    assert np.bincount(found.splits.labels[few]).tolist() == [6, 6]
+    whole = student_indices(found.splits, "web", "all", None)
+    assert np.bincount(found.splits.labels[whole]).tolist() == [24, 8]

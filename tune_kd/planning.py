@@ -89,7 +89,7 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
     prepared = prepare(todo, lambda text: None)
     console.print(f"[bold]{study.study}[/]  {escape(study.question)}\n")
     console.print(sources_table(prepared))
-    for line in image_words(prepared):
+    for line in image_words(prepared, levels(study, "data.size")):
         console.print(escape(line))
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)

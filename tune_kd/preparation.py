@@ -72,6 +72,14 @@ class Prepared:
         channels, height, width = self.splits.images.shape[1:]
         return channels, side or height, side or width
 
+    @property
+    def per_class(self) -> tuple[list[int], dict[str, list[int]]]:
+        """How many test images there are of each class; by source, the fewest and the most for students."""
+        own, count = self.splits, len(self.splits.classes)
+        tests, *there = (np.bincount(own.labels[i], minlength=count) for i in (own.test, *own.student.values()))
+        ends = {name: [int(n.min()), int(n.max())] for name, n in zip(own.student, there, strict=True) if n.any()}
+        return tests.tolist(), ends
+
     def normalisation(self, model: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """A student's: that of the weights it begins with, else the data set's."""
         return normalisation(self.students.get(model), self.mean, self.std)

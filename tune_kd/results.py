@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import tune_kd
@@ -103,7 +102,7 @@ def run_facts(
     command: str,
 ) -> dict[str, Any]:
     """What was run, on what, where the time went, and how to do it again."""
-    ended = time.time()
+    ended, (tests, students) = time.time(), prepared.per_class
     return {
         "command": command,
         "seed": plan.study.seed,
@@ -118,7 +117,8 @@ def run_facts(
             "test": len(prepared.splits.test),
         }
         | {f"student/{source}": len(index) for source, index in prepared.splits.student.items()},
-        "test_images_per_class": per_class(prepared),
+        "test_images_per_class": tests,
+        "student_images_per_class": students,
         "batch_size": plan.study.train.batch_size,
         "precision": {"wanted": plan.study.precision, "decided": dict(computed)},
         "notes": list(prepared.notes),
@@ -127,12 +127,6 @@ def run_facts(
         "seconds": ended - started + phases.get(names.EARLIER, 0.0),
         "phases": dict(phases),
     }
-
-
-def per_class(prepared: Prepared) -> list[int]:
-    splits = prepared.splits
-    counts: list[int] = np.bincount(splits.labels[splits.test], minlength=len(splits.classes)).tolist()
-    return counts
 
 
 def git_commit() -> str:

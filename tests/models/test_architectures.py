@@ -76,6 +76,50 @@ def first_of(value: object) -> object:
     return value[0] if isinstance(value, tuple) else value
 
 
+KERAS = " ".join(
+    f"C3/1:{{{n}}}@{side} R B C3/1:{{{n}}}@{side} R B P2/2@{side // 2} D0.{n + 2}" for n, side in enumerate((32, 16, 8))
+)
+SOURCES = {
+    "keras_teacher": f"{KERAS.format(64, 128, 256)} F L256 R B D0.5 L10",
+    "keras_student": f"{KERAS.format(16, 32, 64)} F L256 R B D0.5 L10",
+    "tiny_teacher": "C7/2:64@16 B P3/2@8 R C3/1:128@8 B R C3/1:128@8 B R C3/2:256@4 B R C3/1:256@4 B R C3/2:512@2 B R "
+    "C3/1:512@2 B R G F L10",
+    "tiny_student": "C3/1:16@32 B P2/2@16 R C3/1:32@16 B P2/2@8 R C3/1:64@8 B P2/2@4 R C3/1:128@4 B R G F D0.5 "
+    "L64 R D0.3 L10",
+    "deepnn": "C3/1:128@32 R C3/1:64@32 P2/2@16 R C3/1:64@16 R C3/1:32@16 P2/2@8 R F L512 R D0.1 L10",
+    "lightnn": "C3/1:16@32 P2/2@16 R C3/1:16@16 P2/2@8 R F L256 R D0.1 L10",
+}
+"""The other networks of the studies, each layer with kernel/stride:channels@side. Where a source has a ReLU and
+then a pool, here the pool comes first, which gives the same."""
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_network_of_a_study_is_its_sources_layer_by_layer(name: str) -> None:
+    model, found = build(name, classes=10, in_shape=COLOUR).eval(), list[str]()
+    for layer in model.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda layer, given, out: found.append(in_short(layer, out)))
+    model(torch.zeros(1, *COLOUR))
+    assert " ".join(found) == SOURCES[name]
+
+
+def in_short(layer: nn.Module, out: torch.Tensor) -> str:
+    match layer:
+        case nn.Conv2d():
+            assert layer.bias is not None
+            return f"C{layer.kernel_size[0]}/{layer.stride[0]}:{out.shape[1]}@{out.shape[2]}"
+        case nn.MaxPool2d():
+            return f"P{first_of(layer.kernel_size)}/{first_of(layer.stride)}@{out.shape[2]}"
+        case nn.AdaptiveAvgPool2d():
+            return "G" if layer.output_size == 1 else "?"
+        case nn.Dropout():
+            return f"D{layer.p:g}"
+        case nn.Linear():
+            return f"L{layer.out_features}"
+    short = {nn.ReLU: "R", nn.BatchNorm2d: "B", nn.BatchNorm1d: "B", nn.Flatten: "F"}
+    return short.get(type(layer), type(layer).__name__)
+
+
 # A head's width fixes what 100 classes add to 10: 90 * (features + bias).
 @pytest.mark.parametrize(
     ("name", "features"),

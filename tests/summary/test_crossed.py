@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from tune_kd import names
-from tune_kd.summary import crossed, statistics
+from tune_kd.summary import crossed, judge, statistics
 
 
 def bits(right):
@@ -94,3 +94,19 @@ def test_it_is_the_two_way_layout_by_its_mean_squares():
     half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variance)
     assert squares["images"] > rest
     assert crossed.interval(distilled, scratch, 0.05) == pytest.approx((table.mean() - half, table.mean() + half))
+
+
+@pytest.mark.parametrize(("better", "sure"), [(3, False), (20, True)])
+def test_a_word_that_holds_for_these_test_images_alone_says_so(better, sure):
+    """Some of 60 images are gained on by every seed: sure of seeds, but of other images only where they are many."""
+    rows = []
+    for seed in range(5):
+        for arm, known in ((names.SCRATCH, 30), (names.DISTILLED, 30 + better)):
+            right = np.arange(60) < known
+            right[59] = seed == 0 and arm == names.DISTILLED  # so that seeds differ
+            score = {names.TEST_ACCURACY: right.mean(), names.CORRECT: bits(right)}
+            rows.append({"arm": arm, "state": names.COMPLETE, "seed": seed, names.VAL_ACCURACY: 0.5} | score)
+    (cell,) = judge({"study": "s"}, pd.DataFrame(), pd.DataFrame(rows), {}, {})["cells"]
+    assert cell["word"] == statistics.HELPS
+    assert (cell["gain"]["seeds_and_images"][0] > 0) is sure
+    assert ("with others of the same kind, the interval includes zero" not in cell["but"]) is sure

@@ -63,14 +63,22 @@ def test_the_report_names_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("counts", "size", "said"),
+    ("tests", "web", "study", "said"),
     [
-        ([30, 31], 100, ""),
-        ([20, 200], 100, "20 to 200 test images each. A limited data.size is balanced"),
-        ([20, 200], "all", "Students learn from them as they come as well."),
+        ([30, 31], [50, 60], {"data": {"size": 100}}, ""),
+        (None, None, {"data": {"size": 100}}, ""),  # a search of an earlier version
+        ([20, 200], [40, 400], {"data": {"size": 100}}, "20 to 200 test images each. A limited data.size is balanced"),
+        ([20, 200], [40, 400], {"data": {"size": 100}}, "than `all` is, and than they are tested on."),
+        ([20, 200], [40, 400], {}, "With `all` images students learn from classes as they come (web has 40 to 400"),
+        ([30, 30], [40, 400], {}, "the same number of test images of each. With `all` images"),
+        ([30, 31], [40, 400], {"conditions": {"data.size": [100]}}, "another mix than `all` is."),
+        ([20, 200], [90, 91], {}, "learn from classes as they come."),
+        ([20, 200], [40, 400], {"search": {"data.size": {"choice": [100, "all"]}}}, "A limited data.size is balanced"),
+        ([20, 200], [40, 400], {"search": {"data.size": {"choice": [100, "all"]}}}, "With `all` images"),
+        ([20, 200], [40, 400], {"search": {"data.size": {"int": [100, 300]}}}, "each. A limited data.size"),
     ],
 )
-def test_classes_that_are_rarer_are_told(counts, size, said):
-    study = {"data": {"size": size}}
-    text = judge(study, pd.DataFrame(), finals(), {}, {"test_images_per_class": counts})["method"]["text"]
+def test_classes_that_are_rarer_are_told(tests, web, study, said):
+    facts = {"test_images_per_class": tests, "student_images_per_class": web and {"web": web, "drawn": [50, 50]}}
+    text = judge(study, pd.DataFrame(), finals(), {}, facts)["method"]["text"]
     assert said in text if said else "as they come" not in text

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from tune_kd import names
-from tune_kd.summary import write
+from tune_kd.summary import judge, opinions, words, write
 from tune_kd.summary.page.markup import Markup, el, safe
-from tune_kd.summary.page.report import _computed
+from tune_kd.summary.page.report import _computed, _tiles
 
 from . import synthetic
 
@@ -133,6 +133,38 @@ def test_the_winner_in_int8_stands_beside_its_figures_in_32_bits(tmp_path):
         "97.1 % on the same test images (97.5 % in 32 bits), 40 KB (120 KB) as ONNX, and takes 0.5 ms an image (0.7 ms)"
     )
     assert said in (folder / names.REPORT_FILE).read_text()
+
+
+def test_what_else_is_known_of_each_gain_stands_beside_it(tmp_path):
+    verdict = write(synthetic.write_folder(tmp_path))
+    page = (tmp_path / names.REPORT_FILE).read_text(encoding="utf-8")
+    _, _, below = page.partition("How sure, and how")
+    for cell in verdict["cells"]:
+        gain, lost = cell["gain"], cell["lost"][names.DISTILLED]
+        assert f"{gain['correlation']:+.2f}".replace("-", words.MINUS) in below
+        assert words.interval(gain["trimmed"]) in below
+        assert f"{lost['lost']} of {lost['of']}, at most {100 * lost['at_most']:.0f} %" in below
+    none = json.loads(json.dumps(verdict))
+    for cell in none["cells"]:
+        cell["gain"] |= {"low": None, "trimmed": None}
+    assert opinions.table(none) is None
+
+
+def test_finals_are_counted_as_they_were_trained(tmp_path):
+    """The control of several cells stands in the table for each of them; other controls' finals and those that came to
+    nothing are finals as well, but only the former were tested."""
+    folder = synthetic.write_folder(tmp_path)
+    finals = pd.read_parquet(folder / names.FINALS_FILE)
+    finals["started"] = finals[names.CELL_PREFIX + "data.source"].map({"drawn": 1.0, "scanned": 2.0})
+    alike = finals[finals["arm"] == names.SCRATCH]
+    smoothed = alike[alike["started"] == 1.0].assign(arm=names.SMOOTHED, started=3.0, mlflow_run_id="")
+    lost = smoothed.assign(started=4.0, **{names.TEST_ACCURACY: None})
+    table = pd.concat([finals, alike, smoothed, lost], ignore_index=True)
+    page = _tiles(judge(yaml.safe_load((folder / names.STUDY_FILE).read_text()), pd.DataFrame(), table, {}, {}), table)
+    (shown,) = (tile["value"] for tile in page if tile["name"] == "Finals")
+    key = ["arm", "seed", "started", "mlflow_run_id"]
+    assert int(shown) == len(finals.drop_duplicates(key)) + len(smoothed.drop_duplicates(key))
+    assert int(shown) < len(table)
 
 
 def test_hours_of_processors_and_gpus_are_told_where_they_are_known(tmp_path):

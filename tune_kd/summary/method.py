@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tune_kd.data import classes
 from tune_kd.names import ACCURACY
 from tune_kd.summary import cells, statistics
 
@@ -10,8 +11,8 @@ PAIRS = (
     "Differences are paired by seed and averaged; the 95 % interval is Student's paired t. With few pairs it is the "
     "right one: it is exact when differences are about normal, and it allows for having estimated their spread from so "
     "few. A bootstrap of five differences covers only 84 % where it promises 95 %. What pairing is worth is the pairs' "
-    "correlation, which stands beside each gain. The second opinion leaves the lowest and highest fifth of the pairs "
-    "out (Yuen's interval)."
+    "correlation; it and the second opinion, which leaves the lowest and highest fifth of the pairs out (Yuen's "
+    "interval), stand beside each gain in the report."
 )
 WORDS = (
     "p is the paired t test, corrected over all cells by Holm's method and for how often the results were looked at. A "
@@ -26,8 +27,6 @@ FIXED = (
     "Where images are augmented, all finals are shown the same views of an image, one an epoch, each final in an order "
     "of its own: what other views would change is in neither."
 )
-RARER = 1.25
-"""Classes that differ less in number are called alike."""
 SPENT = "Each look at the results spends four fifths of the 5 % that are left (Lan and DeMets): the first 4 %"
 
 
@@ -37,28 +36,23 @@ def text(
     looks: int,
     judged: Sequence[Mapping[str, Any]] = (),
     metric: str = ACCURACY,
-    tests: Sequence[int] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> str:
-    """`tests` has how many test images there are of each class."""
-    about_data = [_by(metric), _classes(study, tests)]
+    """`facts` are what was run; of one that ran before they had them, nothing is said of its classes."""
+    tests, students = ((facts or {}).get(f"{whose}_images_per_class") for whose in ("test", "student"))
+    about_data = [_by(metric), classes.words(_sizes(study), tests or (), students or {})]
     parts = [PAIRS, WORDS, *about_data, _unseen(judged), _looks(looks), FIXED, _teachers(study)]
     parts.append(_searched(study, searched))
     return " ".join(filter(None, parts))
 
 
-def _classes(study: Mapping[str, Any], tests: Sequence[int]) -> str:
-    """Where some classes are rarer: who was trained on which mix, and tested on which."""
-    if not tests or max(tests) < RARER * min(tests):
-        return ""
-    data = study.get("data")
-    sizes = cells.levels(study).get("data.size") or [data.get("size", "all") if isinstance(data, Mapping) else "all"]
-    said = f"Classes are tested as they come, with {min(tests):,} to {max(tests):,} test images each."
-    if all(size == "all" for size in sizes):
-        return f"{said} Students learn from them as they come as well."
-    return (
-        f"{said} A limited data.size is balanced over classes as far as the images go, so its students learn from "
-        "another mix than they are tested on; with `all` they learn from classes as they come."
-    )
+def _sizes(study: Mapping[str, Any]) -> list[Any]:
+    """The sizes that a study asks about; one that is searched may be any limited one, and `all` where it says so."""
+    data, search = (part if isinstance(part := study.get(name), Mapping) else {} for name in ("data", "search"))
+    searched = search.get("data.size")
+    if isinstance(searched, Mapping):
+        return [each for kind in ("choice", "grid") for each in searched.get(kind) or ()] or [0]
+    return cells.levels(study).get("data.size") or [searched or data.get("size") or "all"]
 
 
 def _teachers(study: Mapping[str, Any]) -> str:
@@ -109,7 +103,10 @@ def _searched(study: Mapping[str, Any], searched: Sequence[str]) -> str:
     if not own:
         return ""
     if not shared:
-        return "Only settings of distillation were searched, so the scratch arm had nothing to search."
+        return (
+            "Only settings of distillation were searched, so the scratch arm had nothing to search: what both arms "
+            "share was tuned for neither, and may suit one better."
+        )
     return (
         f"The distilled arm searched {len(searched)} settings, the scratch arm {shared}, with as many trials: if "
         "anything, that favours the scratch arm."

@@ -83,7 +83,7 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     teacher = words.percent(words.teacher_accuracy(verdict))
     caption = (
         f"Test {words.metric(verdict)} in %, mean ± standard deviation over the repeats (teacher: {teacher}); gain in "
-        "points; p corrected (Holm)"
+        "points; p corrected for cells (Holm) and looks"
     )
     return table(caption, columns, rows, class_="stack verdict")
 

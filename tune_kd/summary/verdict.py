@@ -72,7 +72,7 @@ def judge(
         "counts": _counts(trials),
         "searched": searched,
         "method": {"confidence": 1 - statistics.LEVEL, "correction": "Holm", "looks": looks}
-        | {"text": method.text(study, searched, looks, found, metric, facts.get("test_images_per_class") or ())},
+        | {"text": method.text(study, searched, looks, found, metric, facts)},
         "published": published.read(study),
         "facts": cells.plain(facts),
     }

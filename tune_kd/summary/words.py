@@ -94,7 +94,11 @@ def _wider(gain: Mapping[str, Any]) -> str:
 def but(cell: Mapping[str, Any]) -> str:
     """What takes from the word, or from the lack of one; empty where nothing does."""
     said = [_without_word(cell), *(_failed(cell, arm) for arm in (DISTILLED, SCRATCH))]
-    said += [_with_failed(cell["gain"]), *(_fallen(cell[arm], arm) for arm in (DISTILLED, SCRATCH))]
+    said += [
+        _on_other_images(cell),
+        _with_failed(cell["gain"]),
+        *(_fallen(cell[arm], arm) for arm in (DISTILLED, SCRATCH)),
+    ]
     return " ".join(filter(None, said))
 
 
@@ -106,6 +110,14 @@ def _without_word(cell: Mapping[str, Any]) -> str:
     if gain["p"] is None or gain["p"] >= LEVEL:
         return "The interval excludes zero, but p, corrected for asking of several cells and looks, is not below 0.05."
     return "The interval excludes zero, but not where all finals count: no word is given."
+
+
+def _on_other_images(cell: Mapping[str, Any]) -> str:
+    """A word is said of these test images; where it is not sure of others, that must stand beside it."""
+    known = cell["gain"]["seeds_and_images"]
+    if cell["word"] not in (HELPS, HURTS) or not known or not known[0] <= 0 <= known[1]:
+        return ""
+    return "But that holds for these test images: with others of the same kind, the interval includes zero."
 
 
 def _failed(cell: Mapping[str, Any], arm: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any, Final
 import pandas as pd
 
 from tune_kd import energy, names
-from tune_kd.names import STUDY_FILE
+from tune_kd.names import STUDY_FILE, TEST_ACCURACY
 from tune_kd.space.yaml12 import write
-from tune_kd.summary import cells, front, published, tables, words
+from tune_kd.summary import cells, front, opinions, published, tables, words
 from tune_kd.summary.page import (
     plots_accuracy,
     plots_cost,
@@ -27,6 +27,7 @@ from tune_kd.summary.results import Results
 from tune_kd.summary.statistics import NO_DIFFERENCE, finite
 from tune_kd.summary.trials import once
 
+HOW: Final = "How sure, and how intervals and words come about"
 SECTIONS: Final = {
     "verdict": "The verdict",
     "front": "The front",
@@ -87,7 +88,7 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
         question=words.question(verdict, results.study),
         headline=headline,
         answers=join(_answers(each["cells"])),
-        tiles=_tiles(each),
+        tiles=_tiles(each, results.finals),
         headings=SECTIONS,
         parts=parts,
     )
@@ -116,14 +117,14 @@ def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
     return shown
 
 
-def _tiles(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
+def _tiles(verdict: Mapping[str, Any], finals: pd.DataFrame) -> list[dict[str, str]]:
     """The few figures that say how large the study was."""
     teacher, counts = verdict["teacher"], verdict["counts"]
     accuracy, seconds = words.teacher_accuracy(verdict), finite(verdict["facts"].get("seconds"))
-    finals = sum(cell[arm]["n"] for cell in verdict["cells"] for arm in cells.ARMS if cell[arm])
+    tested = once(finals[finals[TEST_ACCURACY].notna()]) if TEST_ACCURACY in finals else finals
     failed = f", {counts['fail']} failed" if counts["fail"] else ""
     ended = f"{counts['complete']} to the end, {counts['pruned']} stopped early{failed}"
-    tiles = [("Trials", f"{counts['trials']:,}", ended), ("Finals", f"{finals:,}", "retrained, tested once")]
+    tiles = [("Trials", f"{counts['trials']:,}", ended), ("Finals", f"{len(tested):,}", "retrained, tested once")]
     if accuracy is not None:
         name = str(teacher.get("model") or "")
         tiles.insert(0, ("Teacher on test images", f"{words.percent(accuracy)} %", name))
@@ -151,7 +152,13 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
 
 
 def _method(verdict: Mapping[str, Any]) -> Markup:
-    return el("details", el("summary", "How the intervals and words come about"), el("p", verdict["method"]["text"]))
+    said = el("p", verdict["method"]["text"])
+    return el(
+        "details",
+        el("summary", "How sure, and how intervals and words come about"),
+        opinions.table(verdict) or "",
+        said,
+    )
 
 
 def _published(verdict: Mapping[str, Any]) -> Markup:
