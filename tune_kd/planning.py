@@ -20,7 +20,7 @@ from tune_kd.planned_images import image_words, sources_table
 from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.planned_networks import network_words, peers_beside, times_the_work
 from tune_kd.preparation import Prepared, peers, prepare
-from tune_kd.space.designs import designs
+from tune_kd.space.designs import designs, levels
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
