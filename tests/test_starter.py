@@ -86,6 +86,17 @@ def test_what_is_no_folder_of_sources_is_told_with_what_to_do(photos: Path, tmp_
     assert not file.exists()
 
 
+def test_the_advice_for_classes_without_a_source_can_be_pasted(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own pictures"
+    (photos / "camera").rename(folder)
+    with pytest.raises(InputError) as told:
+        starter.write(tmp_path / "s.yaml", folder)
+    command = next(line for line in str(told.value).splitlines() if line.startswith("  mv "))
+    done = subprocess.run(["bash", "-ec", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 source: camera" in starter.write(tmp_path / "s.yaml", folder)
+
+
 def test_the_command_writes_it_and_says_what_is_next(photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tune_kd.search", "--new", "first.yaml"]
     done = subprocess.run([*command, "--data", str(photos)], cwd=tmp_path, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def write(file: Path, folder: Path) -> str:
     load(text)  # what is offered must be a study
     file.write_text(text, encoding="utf-8")
     found = ", ".join(f"{source.name} ({source.images:,} images)" for source in sources)
-    return f"{len(sources)} sources: {found}; {len(sources[0].classes)} classes"
+    return f"{len(sources)} source{'s' * (len(sources) > 1)}: {found}; {len(sources[0].classes)} classes"
 
 
 def _sources(folder: Path) -> list[Source]:
@@ -67,10 +68,10 @@ def _sources(folder: Path) -> list[Source]:
     if found:
         return found
     if any(_files(top) for top in tops):
+        place = shlex.quote(str(folder))
         raise InputError(
             f"--data {folder}: its folders hold images themselves, so they are classes, and there is no source. Move "
-            f"them one deeper: mkdir {folder}/camera && mv {folder}/* {folder}/camera/ (any name), or give the folder "
-            f"above. {LAYOUT}"
+            f"them one deeper, below any name:\n  mv {place} camera && mkdir {place} && mv camera {place}/\n{LAYOUT}"
         )
     raise InputError(f"--data {folder}: no images were found. {LAYOUT}")
 
