@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tune_kd import names
-from tune_kd.summary import headline, judge, sentences, statistics, terminal_table
+from tune_kd.summary import headline, judge, outdone, sentences, statistics, terminal_table
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
 from tune_kd.summary.verdict import NO_CONTROL
 
@@ -203,3 +204,15 @@ def test_scratch_arm_that_has_not_begun_is_no_missing_control():
     only = TRIALS[TRIALS["arm"] == names.DISTILLED]
     assert judged(only, pd.DataFrame())["control"]
     assert not judged(only, pd.DataFrame(), STUDY | {"control": False})["control"]
+
+
+def test_a_teacher_that_students_outdo_without_it_is_named() -> None:
+    def verdict(teacher: float | None, *reached: float) -> dict[str, Any]:
+        cells = [{"cell": {}, names.SCRATCH: {"mean": mean}} for mean in reached]
+        return {"teacher": {} if teacher is None else {"test_accuracy": teacher}, "cells": cells}
+
+    said = outdone(verdict(0.494, 0.55, 0.48, 0.574))
+    assert "The teacher has 49.4 %" in said
+    assert "up to 57.4 %, more than it in 2 of 3 cells" in said
+    assert "cells" not in outdone(verdict(0.5, 0.6))
+    assert outdone(verdict(0.6, 0.55, 0.48)) == outdone(verdict(None, 0.9)) == ""

@@ -155,6 +155,20 @@ def sentences(verdict: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def outdone(verdict: Mapping[str, Any]) -> str:
+    """Where students did better without the teacher than it does itself; nothing where it knows more than they."""
+    teacher = teacher_accuracy(verdict)
+    means = [cell[SCRATCH]["mean"] for cell in verdict["cells"] if cell[SCRATCH] and cell[SCRATCH]["mean"] is not None]
+    above = [mean for mean in means if teacher is not None and mean > teacher]
+    if not above:
+        return ""
+    where = f" in {len(above)} of {len(means)} cells" if len(means) > 1 else ""
+    return (
+        f"The teacher has {percent(teacher)} %, and without it students reached up to {percent(max(above))} %, more "
+        f"than it{where}: from a better teacher the answer may be another."
+    )
+
+
 def headline(verdict: Mapping[str, Any]) -> str:
     """The whole answer in one sentence."""
     shown = front.by_point(verdict)["cells"]
