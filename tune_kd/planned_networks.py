@@ -18,8 +18,9 @@ def network_words(todo: Plan, prepared: Prepared) -> list[str]:
     """Of the student of the study's section."""
     study, shapes = todo.study, (prepared.shape, prepared.teacher_shape)
     found = list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
-    if beside := peers(study):
-        found.append(f"mutual trains {' or '.join(beside)} beside each student, and asks nothing of the teacher.")
+    for method in dict.fromkeys(name for each in methods_of(study) for name in parts(each) if METHODS[name].peer):
+        beside = " or ".join(peers(study))
+        found.append(f"{method} trains {beside} beside each student, and asks nothing of the teacher.")
     for method in _rebuilding(study):
         own, made = (_size(study, study.student.model, each, prepared) for each in ("", method))
         found.append(
