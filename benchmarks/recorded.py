@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from tune_kd import names, plan
 from tune_kd.plan import Arm
+from tune_kd.space.allowed import FIELDS
 from tune_kd.space.load import load
-from tune_kd.space.messages import FIELDS
 from tune_kd.space.schema import Budget
 from tune_kd.space.study import Study, suggest
 from tune_kd.tuning.callbacks import Everyone

@@ -11,8 +11,8 @@ from tune_kd.data.views import Views
 from tune_kd.plan import Arm, Plan
 from tune_kd.preparation import IMAGE_KEYS, Prepared
 from tune_kd.space import augmentations
+from tune_kd.space.allowed import takes_weight
 from tune_kd.space.designs import levels
-from tune_kd.space.messages import takes_weight
 from tune_kd.space.methods import METHODS, asks, parts
 from tune_kd.space.study import AUGMENTATION, TEACHER_EPOCHS, Study, by_teacher
 from tune_kd.teacher import logits

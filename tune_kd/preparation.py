@@ -18,8 +18,8 @@ from tune_kd.models import registry
 from tune_kd.models.layout import ImageShape
 from tune_kd.models.network import Start, normalisation
 from tune_kd.plan import Plan
+from tune_kd.space.allowed import mix_parts, takes_weight
 from tune_kd.space.designs import designs, levels
-from tune_kd.space.messages import mix_parts, takes_weight
 from tune_kd.space.methods import METHODS, SAME, parts
 from tune_kd.space.schema import Data, Teacher
 from tune_kd.space.study import Study, by_teacher, lessons, methods_of

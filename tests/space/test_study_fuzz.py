@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tune_kd.errors import InputError
+from tune_kd.space.allowed import FIELDS
 from tune_kd.space.load import dump, load
-from tune_kd.space.messages import FIELDS
 from tune_kd.space.study import Study, cells, grid_points, searched_keys
 
 VALID: dict[str, Any] = {

@@ -7,10 +7,11 @@ from typing import Final
 
 from tune_kd import names
 from tune_kd.space import augmentations, methods, schema
+from tune_kd.space.allowed import takes_weight
 from tune_kd.space.designs import front_models
 from tune_kd.space.domains import Choice, Constant, Grid
-from tune_kd.space.messages import NO_VALUE, Problem, Problems, check_key, show, takes_weight
 from tune_kd.space.methods import METHODS, parts
+from tune_kd.space.problems import NO_VALUE, Problem, Problems, show
 from tune_kd.space.study import (
     AUGMENTATION,
     MAX_CELLS,
@@ -27,6 +28,7 @@ from tune_kd.space.study import (
     searched_keys,
     varies,
 )
+from tune_kd.space.values import check_key
 
 
 def _check_budget(study: Study) -> Iterator[Problem]:

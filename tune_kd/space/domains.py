@@ -8,17 +8,9 @@ from typing import Any, ClassVar, Final, Protocol
 
 from tune_kd.errors import did_you_mean
 from tune_kd.space import methods
-from tune_kd.space.messages import (
-    Problem,
-    Problems,
-    allowed_for,
-    check_key,
-    clean,
-    fail,
-    flatten,
-    read_values,
-    types_of,
-)
+from tune_kd.space.allowed import allowed_for, types_of
+from tune_kd.space.problems import Problem, Problems, fail
+from tune_kd.space.values import check_key, clean, flatten, read_values
 
 When = Mapping[str, tuple[Any, ...]]
 

@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space import methods, warm
+from tune_kd.space.allowed import FIELDS
 from tune_kd.space.domains import OPTIONS
-from tune_kd.space.messages import FIELDS, Problems, flatten, input_error, problems_of, show
 from tune_kd.space.modes import chosen, leaves
+from tune_kd.space.problems import Problems, input_error, show
 from tune_kd.space.study import Study, independent, methods_of
+from tune_kd.space.values import flatten, problems_of
 from tune_kd.space.yaml12 import parse, write
 
 MAX_BYTES: Final = 100_000

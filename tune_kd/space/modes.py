@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tune_kd.errors import did_you_mean
-from tune_kd.space.messages import fail
+from tune_kd.space.problems import fail
 from tune_kd.space.schema import SEARCH_MODE
 
 Override = tuple[Sequence[str], Any]

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tune_kd.errors import TuneKDError
 from tune_kd.space import methods
-from tune_kd.space.messages import FIELDS, RULES, allowed, allowed_for, dotted_keys, section_type
+from tune_kd.space.allowed import FIELDS, RULES, allowed, allowed_for, dotted_keys, section_type
 from tune_kd.space.schema import Section
 from tune_kd.space.study import Study
 

@@ -6,8 +6,10 @@ from typing import Any, cast
 from pydantic import AfterValidator, ValidationError, ValidatorFunctionWrapHandler
 
 from tune_kd.space import datasets, methods, schema
-from tune_kd.space.messages import FIELDS, Problem, Problems, clean, fail, problems_of, text_fault, unknown_key
+from tune_kd.space.allowed import FIELDS, text_fault, unknown_key
+from tune_kd.space.problems import Problem, Problems, fail
 from tune_kd.space.schema import Section
+from tune_kd.space.values import clean, problems_of
 
 
 def sound(prefix: str) -> AfterValidator:

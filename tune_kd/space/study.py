@@ -17,6 +17,7 @@ from pydantic import (
 
 from tune_kd import names
 from tune_kd.space import datasets, methods, schema
+from tune_kd.space.allowed import COMMON, SECTIONS, takes_weight
 from tune_kd.space.domains import (
     Constant,
     Domain,
@@ -29,17 +30,10 @@ from tune_kd.space.domains import (
     read_first,
     read_search,
 )
-from tune_kd.space.messages import (
-    COMMON,
-    SECTIONS,
-    Problems,
-    check_key,
-    clean,
-    input_error,
-    takes_weight,
-)
+from tune_kd.space.problems import Problems, input_error
 from tune_kd.space.schema import Section, TrialConfig
 from tune_kd.space.sections import read_data, read_methods, sound, sound_each
+from tune_kd.space.values import check_key, clean
 
 MAX_CELLS: Final = 1000
 MAX_GRID: Final = 10_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tune_kd import names
-from tune_kd.space.messages import fail
+from tune_kd.space.problems import fail
 from tune_kd.space.study import Study, searched_keys
 
 MOST: Final = 3

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 import yaml
 
 from tune_kd.errors import InputError
-from tune_kd.space.messages import show
+from tune_kd.space.problems import show
 
 MAX_DEPTH: Final = 12
 

@@ -1,27 +1,20 @@
-"""What each key allows, and what is wrong with a study, in words: the key, its value, what is allowed, what to do."""
+"""What each key of a study allows, in words, and the nearest one to a name that is none."""
 
-import json
 import re
 import types
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, Final, Literal, NoReturn, Union, cast, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
 import annotated_types as bounds
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from tune_kd import names
-from tune_kd.errors import InputError, did_you_mean
+from tune_kd.errors import did_you_mean
 from tune_kd.space import augmentations, datasets, methods
 from tune_kd.space.augmentations import AUGMENTATIONS
 from tune_kd.space.schema import SEARCHABLE, Augment, Data, Distillation, Section, Student, Teacher, Train
 
-MAX_LINES: Final = 10
-MAX_SHOWN: Final = 80
-NO_VALUE: Final = object()
 SECTIONS: Final[Mapping[str, type[Section]]] = {
     "data": Data,
     "augment": Augment,
@@ -38,93 +31,6 @@ COMMON: Final[Mapping[str, FieldInfo]] = {
 }
 FIELDS: Final[Mapping[str, FieldInfo]] = ChainMap(methods.FIELDS, cast(dict[str, FieldInfo], COMMON))
 """Every key that may vary: the common ones, and those of single methods."""
-
-
-@cache
-def _adapter(key: str) -> TypeAdapter[Any]:
-    info = FIELDS[key]
-    return TypeAdapter(cast(Any, Annotated[info.annotation, info]), config=ConfigDict(allow_inf_nan=False))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing to mend: the dotted key, what is wrong and what to do, and the value unless there is none."""
-
-    key: str
-    text: str
-    value: object = NO_VALUE
-
-    def __str__(self) -> str:
-        given = "" if self.value is NO_VALUE else f" = {show(self.value)}"
-        return f"{_cut(self.key)}{given}: {self.text}"
-
-
-class Problems(ValueError):
-    """Raised inside validators, so that pydantic collects ours together with its own."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(str(problem) for problem in self.problems))
-
-
-def input_error(where: str, problems: Sequence[Problem]) -> InputError:
-    """All problems as one error: a line each, the first ten."""
-    if len(problems) == 1:
-        return InputError(f"{where}: {problems[0]}")
-    lines = [f"  {problem}" for problem in problems[:MAX_LINES]]
-    if len(problems) > MAX_LINES:
-        lines.append(f"  … and {len(problems) - MAX_LINES} more.")
-    return InputError("\n".join([f"{where}: {len(problems)} problems.", *lines]))
-
-
-def show(value: object) -> str:
-    """A value as one would write it in YAML, cut where it is long."""
-    return _cut(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-
-
-def problems_of(
-    error: ValidationError, root: type[Section], inside: type[Section] | None = None, at: tuple[str, ...] = ()
-) -> list[Problem]:
-    """Pydantic's errors in our words: one for each key, though a union reports one for each of its types.
-
-    They may be of a section `inside` the root that was read on its own, `at` a key of it.
-    """
-    found: dict[str, Problem] = {}
-    own: list[Problem] = []
-    for detail in error.errors(include_url=False):
-        reason = detail.get("ctx", {}).get("error")
-        if isinstance(reason, Problems):
-            own += reason.problems
-            continue
-        path, owner, field = _locate(detail["loc"], inside or root)
-        path = [*at, *path]
-        if field is None:
-            problem = Problem(".".join(path), unknown_key(path[-1], owner, root), detail["input"])
-        elif detail["type"] == "missing":
-            problem = Problem(".".join(path), f"missing. Give it {allowed(field)}.")
-        else:
-            key = ".".join(path)
-            problem = Problem(key, not_allowed(key, detail["input"], field), detail["input"])
-        found.setdefault(problem.key, problem)
-    return [*found.values(), *own]
-
-
-def _locate(loc: Sequence[int | str], root: type[Section]) -> tuple[list[str], type[Section], FieldInfo | None]:
-    """The key an error belongs to, the section that holds it, and its field if there is one."""
-    path: list[str] = []
-    owner, field, inner = root, None, root
-    for part in loc:
-        path.append(str(part))
-        owner, field = inner, inner.model_fields.get(str(part))
-        below = section_type(field) if field else None
-        if below is None:
-            break
-        inner = below
-    return path, owner, field
 
 
 def not_allowed(key: str, value: object, field: FieldInfo) -> str:
@@ -274,69 +180,3 @@ def _types(kind: Any) -> set[Any]:
         return _types(get_args(kind)[0])
     inner = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else ()
     return {leaf for each in inner for leaf in _types(each)} or {kind}
-
-
-def fail(at: str, text: str, value: object = NO_VALUE) -> NoReturn:
-    """One problem, raised."""
-    raise Problems([Problem(at, text, value)])
-
-
-def flatten(raw: Any, at: str) -> dict[str, Any]:
-    """`kd: {alpha: 1}` and `kd.alpha: 1` alike as dotted keys; nothing as no keys."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, Mapping):
-        fail(at, "must hold keys and values. Write a key, a colon and its value.", raw)
-    pairs: list[tuple[str, Any]] = []
-    for name, value in raw.items():
-        nested = name in SECTIONS and isinstance(value, Mapping)
-        pairs += [(f"{name}.{key}", inner) for key, inner in value.items()] if nested else [(str(name), value)]
-    flat: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in flat:
-            fail(f"{at}.{key}", "stands here twice. Keep one.", value)
-        flat[key] = value
-    return flat
-
-
-def check_key(key: str, at: str, value: object) -> None:
-    """Refuses a key that neither `conditions` nor `search` may hold."""
-    if key in FIELDS:
-        return
-    section = SECTIONS.get(key.partition(".")[0])
-    known = section is not None and key.partition(".")[2] in section.model_fields
-    what = "cannot vary between trials; set it as a constant in its section" if known else "unknown key"
-    sections = [each for each in FIELDS if each.endswith(f".{key}")]
-    near = "" if known else did_you_mean(sections[0] if sections else key, FIELDS)
-    fail(at, f"{what}.{near} Keys that may stand here: {', '.join(FIELDS)}.", value)
-
-
-def read_values(key: str, raw: Any, at: str) -> tuple[Any, ...]:
-    """A list of different values, each one that the key allows."""
-    if raw is None or raw in ((), []):
-        fail(at, f"empty. Name at least one value: {allowed_for(key)}.", raw)
-    if not isinstance(raw, list | tuple):
-        fail(at, f"must be a list. Write [{show(raw)}] for one value.", raw)
-    values, problems = [], []
-    for item in raw:
-        try:
-            value = clean(key, item, at)
-            if value in values:
-                problems.append(Problem(at, "stands in the list twice. Keep one.", item))
-            values.append(value)
-        except Problems as problem:
-            problems += problem.problems
-    if problems:
-        raise Problems(problems)
-    return tuple(values)
-
-
-def clean(key: str, value: Any, at: str) -> Any:
-    """The value as its key stores it (1 becomes 1.0 for a fraction), or what is wrong with it."""
-    try:
-        stored = _adapter(key).validate_python(value, strict=True)
-    except ValidationError:
-        fail(at, not_allowed(key, value, FIELDS[key]), value)
-    if fault := text_fault(key, stored):
-        fail(at, fault, value)
-    return stored
