@@ -50,7 +50,7 @@ def naive_dist(temperature: float, row_weight: float, column_weight: float) -> f
     p_s, p_t = softmax(STUDENT, temperature), softmax(TEACHER, temperature)
     rows = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(p_s, p_t, strict=True)])
     columns = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(p_s.T, p_t.T, strict=True)])
-    return float(temperature**2 * (row_weight * rows + column_weight * columns))
+    return float(row_weight * rows + column_weight * columns)
 
 
 def loss_parts(

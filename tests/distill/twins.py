@@ -67,7 +67,7 @@ def dist(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], meth
     p, q = (torch.stack([soft(each, T) for each in seen.logits]) for seen in (s, t))
     rows = mean([1 - correlation(a, b) for a, b in zip(p, q, strict=True)])
     columns = mean([1 - correlation(a, b) for a, b in zip(p.T, q.T, strict=True)])
-    return T**2 * (kd.row_weight * rows + kd.column_weight * columns)
+    return kd.row_weight * rows + kd.column_weight * columns
 
 
 def rld(s: Seen, t: Seen, labels: Tensor, kd: Any, own: dict[str, Tensor], method: Any) -> Tensor:
