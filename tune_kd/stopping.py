@@ -1,5 +1,6 @@
 """Ctrl-C, once: the search stops at its next event, with nothing half written. Twice: at once. A polite kill too."""
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,13 +18,18 @@ class Stop:
         self._at_once = True
 
     def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
-        if self._at_once or self.asked:
+        # Between taking logging's lock and using it, an exception would keep the lock for ever, and whatever makes a
+        # logger would wait for it.
+        logs = frame is not None and frame.f_code.co_filename == logging.__file__
+        at_once, self.asked = (self._at_once or self.asked) and not logs, True
+        if at_once:
             raise KeyboardInterrupt
-        self.asked = True
 
     @contextmanager
     def gently(self) -> Iterator[None]:
         """Meanwhile the first wish to stop only is noted: whoever works looks at it between any two events."""
+        if self.asked:  # where it could not be heard, or was ignored, as while an object is deleted
+            raise KeyboardInterrupt
         self._at_once = False
         try:
             yield
