@@ -85,8 +85,8 @@ def cut(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def dist(student: Tensor, teacher: Tensor, temperature: float, row_weight: float, column_weight: float) -> Tensor:
     """1 - correlation of the batch's probabilities, over each image's classes and over each class's images.
 
-    Its authors' code multiplies it by T^2, as KL needs it. A correlation's slopes do not shrink with T, so that would make
-    T a second weight, sixteenfold from 1 to 4.
+    Its authors' code multiplies it by T^2, as KL needs it. A correlation's slopes do not shrink with T, so that would
+    make T a second weight, sixteenfold from 1 to 4.
     """
     p_s = F.softmax(student.float() / temperature, 1)
     p_t = F.softmax(teacher.float() / temperature, 1)
