@@ -127,12 +127,14 @@ def run(asked: Request, said: Spoken, stop: Stop, callbacks: Sequence[object] = 
     heard_by = [Own(callback) for callback in callbacks]
     try:
         with held(asked.folder, asked.resume), recorded(asked.folder, verbose), heard(stop), ExitStack() as ray:
-            shared = ray.enter_context(connected(asked.address, HEAVY))
-            # Ray listens to the system's signals too, so once more: the last one to ask is told.
-            ray.enter_context(heard(stop))
-            # Here, as it brings torch, which is imported while Ray starts.
-            from tune_kd.session import Session
-
+            # Gently, as torch is imported meanwhile: an exception anywhere in here can be swallowed by Ray, or leave an
+            # import's lock taken, for which the other thread would wait for ever.
+            with stop.gently():
+                shared = ray.enter_context(connected(asked.address, HEAVY))
+                # Ray listens to the system's signals too, so once more: the last one to ask is told.
+                ray.enter_context(heard(stop))
+                from tune_kd.session import Session
+            stop.look()
             return Session(asked, said, stop, heard_by, shared).run()
     except OSError as error:
         if error.errno not in DISK:

@@ -1,6 +1,5 @@
 """Ctrl-C, once: the search stops at its next event, with nothing half written. Twice: at once. A polite kill too."""
 
-import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,18 +17,19 @@ class Stop:
         self._at_once = True
 
     def ask(self, number: int = 0, frame: FrameType | None = None) -> None:
-        # Between taking logging's lock and using it, an exception would keep the lock for ever, and whatever makes a
-        # logger would wait for it.
-        logs = frame is not None and frame.f_code.co_filename == logging.__file__
-        at_once, self.asked = (self._at_once or self.asked) and not logs, True
+        at_once, self.asked = self._at_once or self.asked, True
         if at_once:
+            raise KeyboardInterrupt
+
+    def look(self) -> None:
+        """Here a wish is heard that was only noted, or whose exception was ignored, as while an object is deleted."""
+        if self.asked:
             raise KeyboardInterrupt
 
     @contextmanager
     def gently(self) -> Iterator[None]:
         """Meanwhile the first wish to stop only is noted: whoever works looks at it between any two events."""
-        if self.asked:  # where it could not be heard, or was ignored, as while an object is deleted
-            raise KeyboardInterrupt
+        self.look()
         self._at_once = False
         try:
             yield

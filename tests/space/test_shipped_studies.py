@@ -71,7 +71,7 @@ def test_both_arms_are_tuned_or_neither(study: Study) -> None:
         ("cifar10_tiny_cnn", [], 3, 6, 108),
         ("cifar10_tiny_cnn", ["mode=replicate"], 1, 2, 0),
         ("cifar10_tutorial", ["mode=replicate"], 2, 3, 0),
-        ("methods", [], 17, 19, 342),
+        ("methods", [], 18, 20, 360),
         ("patient", [], 2, 4, 36),
     ],
 )
