@@ -1,6 +1,7 @@
 """NVIDIA's server for cards that several processes share, here a script in its place that keeps what it is told."""
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ number=$place/{mps.NUMBER}
 if [ "$1" = -d ]; then said=start; else read -r said; fi
 echo "$said $place" >> {heard}
 case $said in
-start) setsid sleep 600 & echo $! > "$number" ;;
+start) setsid bash -c "exec -a {mps.CONTROL} sleep 600" & echo $! > "$number" ;;
 quit*) {quitting} ;;
 *) test -e "$number" ;;
 esac
@@ -120,6 +121,19 @@ def test_what_a_killed_search_left_is_ended(control: Callable[[str], Heard], tem
         assert [running(number) for number in numbers] == [False, True]
     mps._end(beside)
     assert not running(numbers[1])
+
+
+def test_a_process_that_has_the_number_by_now_is_left_alone(control: Callable[[str], Heard], temporary: Path) -> None:
+    control("exit 1")
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    left = temporary / f"{mps._PREFIX}{gone()}-x"
+    left.mkdir()
+    (left / mps.NUMBER).write_text(f"{other.pid}\n")
+    with mps.served():
+        assert not left.exists()
+        assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 def gone() -> int:

@@ -39,7 +39,8 @@ SCONTROL = """#!/bin/bash
 SRUN = """#!/bin/bash
 [ "$1 $2" = "--nodes=1 --ntasks=1" ] || {{ echo "srun: $*" >&2; exit 1; }}
 shift 2
-[ "$1" = "--cpus-per-task=1" ] && shift
+if [ "$1" = "--cpus-per-task=1" ]; then shift
+elif [ "$3" != hostname ]; then echo "a step without its processors: $*" >&2; exit 1; fi
 [ "$1" = "-w" ] || {{ echo "srun: $*" >&2; exit 1; }}
 node=$2; shift 2
 [ "$node" = "$(hostname)" ] && exec "$@"

@@ -29,8 +29,8 @@ SEARCH_SECONDS = 400
 DOWN_SECONDS = 120
 
 REPORT = b'"intermediate_value"'
-JOBS = "http://127.0.0.1:8265"
 """What each report leaves in a ledger."""
+JOBS = "http://127.0.0.1:8265"
 
 STUDY = """
 study: cluster

@@ -42,7 +42,7 @@ def _connect_while(address: str | None, importing: str | None) -> None:
             beside.submit(importlib.import_module, importing)
         _connect(address)
     finally:
-        # Whoever is interrupted, or has given a wrong address, hears of it without waiting for the import.
+        # Whoever has given a wrong address hears of it without waiting for the import.
         beside.shutdown(wait=False)
 
 

@@ -55,9 +55,10 @@ def answers() -> bool:
 
 
 def _left() -> Iterator[Path]:
-    """By searches that were killed."""
+    """By searches of this user that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if not Path("/proc", folder.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+        mine = folder.stat().st_uid == os.getuid()
+        if mine and not Path("/proc", folder.name.removeprefix(_PREFIX).partition("-")[0]).exists():
             yield folder
 
 
@@ -67,10 +68,17 @@ def _end(folder: Path) -> None:
         number = int((folder / NUMBER).read_text())
         _control(said="quit -t 1", where={PLACE: str(folder)})  # who is served still is none of ours
         until = time.monotonic() + _PATIENCE
-        while Path("/proc", str(number)).exists() and time.monotonic() < until:
+        while _is_server(number) and time.monotonic() < until:
             time.sleep(0.02)
-        os.killpg(number, signal.SIGKILL)
+        if _is_server(number):
+            os.killpg(number, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_server(number: int) -> bool:
+    """A file that was left may name a process that is another one by now."""
+    command = Path("/proc", str(number), "cmdline")
+    return command.exists() and CONTROL.encode() in command.read_bytes()
 
 
 def _control(*arguments: str, said: str = "", where: dict[str, str]) -> bool:
