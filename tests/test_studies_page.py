@@ -70,9 +70,9 @@ def test_published_stands_beside_ours(tmp_path: Path) -> None:
     assert "what was there" not in text
     assert "### cifar10_tiny_cnn\n" in text
     assert "`python -m tune_kd.search cifar10_tiny_cnn --set mode=replicate --set data.root=DIR`: 3 distilled" in text
-    assert "| the whole study | scratch | 72.70 | 72.50 ± 0.50 | −0.20 |" in text
-    assert "| the whole study | distilled | 70.86 | 70.57 ± 0.60 | −0.29 |" in text
-    assert "| teacher | teacher | 83.13 | 84.00 | +0.87 |" in text
+    assert "| 1 | the whole study | scratch | 72.70 | 72.50 ± 0.50 | −0.20 |" in text
+    assert "| 1 | the whole study | distilled | 70.86 | 70.57 ± 0.60 | −0.29 |" in text
+    assert "| 1 | teacher | teacher | 83.13 | 84.00 | +0.87 |" in text
     assert "| hurts |" in text
     assert "not ended" not in text
 
