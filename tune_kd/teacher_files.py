@@ -5,9 +5,9 @@ from typing import Any
 
 from tune_kd import tracking
 from tune_kd.errors import InputError
-from tune_kd.space.checks import TRAINED
 from tune_kd.space.schema import Teacher
 from tune_kd.space.study import TEACHER_EPOCHS, Study
+from tune_kd.space.teacher_checks import TRAINED
 from tune_kd.training import checkpoint
 
 

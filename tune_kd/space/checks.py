@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final
 
 from tune_kd import names
-from tune_kd.space import augmentations, methods, schema
+from tune_kd.space import augmentations, methods, schema, teacher_checks
 from tune_kd.space.allowed import takes_weight
 from tune_kd.space.designs import front_models
 from tune_kd.space.domains import Choice, Constant, Grid
@@ -17,7 +17,6 @@ from tune_kd.space.study import (
     MAX_CELLS,
     MAX_GRID,
     SMOOTHING,
-    TEACHER_EPOCHS,
     Study,
     cells,
     constants,
@@ -46,7 +45,7 @@ def _check_validation(study: Study) -> Iterator[Problem]:
     if any(searched_keys(study, arm) for arm in (names.SCRATCH, names.DISTILLED)):
         text = "trials are compared on validation images. Set some aside, or search nothing."
         yield Problem("data.split.validation", text, study.data.split.validation)
-    taught = [(at, each) for at, each in _teachers(study) if not each.checkpoint or each.through]
+    taught = [(at, each) for at, each in teacher_checks.named(study) if not each.checkpoint or each.through]
     trained = {"train": study.train} | {f"{at}.train": each.train for at, each in taught}
     for at, train in trained.items():
         for key, value in (("keep", "best"), ("schedule", "plateau")):
@@ -129,7 +128,7 @@ def _check_mixing(study: Study) -> Iterator[Problem]:
 def _check_strong(study: Study) -> Iterator[Problem]:
     """A second view has a number as the first one has; what is mixed has none."""
     varied = [("augment", study.augment.strong, kinds_of(study))]
-    varied += [(f"{at}.augment", own.augment.strong, (own.augment.kind,)) for at, own in _teachers(study)]
+    varied += [(f"{at}.augment", own.augment.strong, (own.augment.kind,)) for at, own in teacher_checks.named(study)]
     for at, strong, kinds in varied:
         mixed = [kind for kind in (strong or "", *kinds) if augmentations.mixes(kind)]
         if strong is not None and mixed:
@@ -232,54 +231,6 @@ def _check_counts(study: Study) -> Iterator[Problem]:
             return
 
 
-def _teachers(study: Study) -> tuple[tuple[str, schema.Teacher], ...]:
-    """Where each of them stands, and the teacher."""
-    return ("teacher", study.teacher), *((f"teachers[{k}]", each) for k, each in enumerate(study.teachers, 1))
-
-
-def _check_teacher(study: Study) -> Iterator[Problem]:
-    for at, teacher in _teachers(study):
-        yield from _of_teacher(at, teacher)
-        if teacher.through and study.data.split.teacher == 0:
-            text = "assistants are trained on the teacher's images, and data.split.teacher is 0. Set some aside."
-            yield Problem(f"{at}.through", text, teacher.through)
-
-
-def _check_teachers(study: Study) -> Iterator[Problem]:
-    """How several are taken together; with one there is nothing to set."""
-    count = len(_teachers(study))
-    for name in ("teachers", "teachers_mean", "teachers_weight"):
-        key, own = f"kd.{name}", getattr(study.kd, name)
-        used = [*study.conditions.get(key, ()), *getattr(study.search.get(key), "values", ())] or [own]
-        if count == 1 and (varies(study, key) or own != schema.Distillation.model_fields[name].default):
-            yield Problem(key, "is for several teachers. Add others under `teachers`, or leave it out.", used)
-        elif name == "teachers" and any(isinstance(each, int) and each > count for each in used):
-            yield Problem(key, f"more than there are: {count}, with the first one. Lower it, or add teachers.", used)
-        elif "validation" in used and not study.data.split.validation:
-            yield Problem(key, "looks at validation images, and data.split.validation is 0.", used)
-
-
-TRAINED: Final = (
-    f"conditions.{TEACHER_EPOCHS}: a teacher that is given with its weights is used as it is, so there is nothing to "
-    "train for so many epochs. Take one of both out."
-)
-
-
-def _check_teacher_epochs(study: Study) -> Iterator[Problem]:
-    """A teacher is trained for each value."""
-    if TEACHER_EPOCHS in study.search:
-        text = "takes a training of a teacher for each value, so it cannot be searched. Put a few under conditions."
-        yield Problem(f"search.{TEACHER_EPOCHS}", text)
-    elif TEACHER_EPOCHS in study.conditions:
-        key, levels = f"conditions.{TEACHER_EPOCHS}", study.conditions[TEACHER_EPOCHS]
-        if study.teacher.checkpoint is not None:
-            yield Problem(key, TRAINED.partition(": ")[2], levels)
-        if study.teachers:
-            yield Problem(
-                key, "makes a teacher for each value, so there can be no others. Leave `teachers` out.", levels
-            )
-
-
 def _check_momenta(study: Study) -> Iterator[Problem]:
     gap = study.kd.momentum_gap
     if not gap and not varies(study, "kd.momentum_gap"):
@@ -298,20 +249,8 @@ def _searched(study: Study, key: str) -> tuple[object, ...]:
     return (domain.value,) if isinstance(domain, Constant) else tuple(getattr(domain, "values", ()))
 
 
-def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
-    if teacher.checkpoint is not None and teacher.pretrained is not False:
-        text = f"stands beside {at}.checkpoint. That is used as it is, pretrained weights are trained on: keep one."
-        yield Problem(f"{at}.pretrained", text, teacher.pretrained)
-    for key in ("tune", "head_lr"):
-        value = getattr(teacher, key)
-        if teacher.pretrained is False and value != type(teacher).model_fields[key].default:
-            yield Problem(f"{at}.{key}", f"is for pretrained weights. Set {at}.pretrained, or leave it out.", value)
-    if teacher.classes and teacher.checkpoint is None:
-        yield Problem(f"{at}.classes", f"is for a {at}.checkpoint. Name one, or leave it out.", teacher.classes)
-
-
 CHECKS: Final = (
     _check_budget, _check_places, _check_first, _check_when, _check_weight, _check_counts, _check_published,
-    _check_objectives, _check_validation, _check_weights, _check_controls, _check_teacher,
-    _check_mixing, _check_strong, _check_teachers, _check_teacher_epochs, _check_momenta, _check_sides,
+    _check_objectives, _check_validation, _check_weights, _check_controls, _check_mixing,
+    _check_strong, _check_momenta, _check_sides, *teacher_checks.CHECKS,
 )  # fmt: skip
