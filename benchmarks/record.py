@@ -131,9 +131,8 @@ class Recorder:
                 self._teacher = teacher.load(study, Path(study.teacher.checkpoint), self._images)
             else:
                 with tempfile.TemporaryDirectory() as folder:
-                    self._teacher = teacher.make(
-                        self._study, self._images, numbers, self._validation, Path(folder) / "t", lambda told: None
-                    )
+                    order = teacher.order(self._study, self._images, numbers, self._validation)
+                    self._teacher = teacher.make(order, Path(folder) / "t", lambda told: None)
         views = Views.of(study.augment, study.seed)
         if views.key not in self._guides:
             self._guides[views.key] = Guide.of(self._teacher, self._images, splits.digests["images"], views)

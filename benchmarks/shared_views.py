@@ -138,9 +138,8 @@ def by_seed(seeds: int, folder: Path) -> dict[str, list[float]]:
     images, labels = torch.from_numpy(splits.images.copy()), torch.from_numpy(splits.labels.copy())
     data = Images(images, labels, prepared.mean, prepared.std, len(splits.classes))
     validation = torch.from_numpy(splits.validation.copy())
-    made = making.make(
-        study, data, torch.from_numpy(splits.teacher.copy()), validation, folder / "digits.pt", lambda found: None
-    )
+    order = making.order(study, data, torch.from_numpy(splits.teacher.copy()), validation)
+    made = making.make(order, folder / "digits.pt", lambda found: None)
     guide = Guide.of(made, data, "digits", Views.of(study.augment, study.seed))
     chosen = torch.from_numpy(student_indices(splits, "drawn", "all", None).copy())
     programs: Programs = {

@@ -157,7 +157,8 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
     images = Images(pixels, labels, prepared.mean, prepared.std, 3)
     learning, validation = torch.tensor(splits.teacher), torch.tensor(splits.validation)
     told: list[dict[str, float]] = []
-    made = teacher.make(study, images, learning, validation, tmp_path / "t.pt", told.append, start=prepared.teachers[0])
+    order = teacher.order(study, images, learning, validation, start=prepared.teachers[0])
+    made = teacher.make(order, tmp_path / "t.pt", told.append)
     assert len(told) == 1
     assert made.mean == (0.5, 0.5, 0.5)  # as timm's weights want it
     guide = Guide(made, None, torch.device("cpu"))

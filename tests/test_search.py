@@ -294,10 +294,12 @@ def test_ctrl_c_keeps_everything_and_the_printed_command_goes_on_as_if_nothing_h
     check_mlflow(resumed)
 
 
-def test_when_every_trial_of_an_arm_fails_the_reasons_are_counted(ray_address: str, tmp_path: Path) -> None:
+def test_when_every_trial_of_an_arm_fails_the_reasons_are_counted(ran: Ran, ray_address: str, tmp_path: Path) -> None:
     settings = ["conditions=null", "train.optimizer=sgd", "first=[]", "search={train.lr: {choice: [1.0e+30]}}"]
     failed = search(tmp_path, ray_address, "tiny.yaml", *[word for s in settings for word in ("--set", s)])
     assert failed.code == 1
+    # The teacher is none of them, and the first search has trained it.
+    assert "taken from an earlier search: teacher (trained " in failed.output
     assert "3 × the training loss became" in failed.output or "3 × the validation loss became" in failed.output
     assert "Traceback" not in failed.output
     assert set(failed.trials["state"]) == {names.FAIL}

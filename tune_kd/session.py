@@ -30,6 +30,7 @@ from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
+from tune_kd.teacher.earlier import TAKEN
 from tune_kd.teacher.ensemble import BY_EPOCHS, long
 from tune_kd.teacher.taught import Taught
 from tune_kd.teacher_files import fetched
@@ -220,6 +221,8 @@ class Session:
     def _teach(self, ledger: Ledger, material: Material, ready: Ready) -> Teaching:
         def made(taught: Taught) -> None:
             ledger.same_teacher(taught.teachers.digest)
+            if TAKEN in taught.facts:
+                self._listener.said(f"taken from an earlier search: {taught.facts[TAKEN]}")
             accuracy = f"{taught.facts[names.TEST_ACCURACY]:.2%}"
             self._listener.said(f"teacher: test accuracy {taught.facts.get(BY_EPOCHS, accuracy)}")
 

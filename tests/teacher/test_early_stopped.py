@@ -92,8 +92,10 @@ def test_each_is_the_teacher_that_a_study_with_that_value_alone_would_have(
 ) -> None:
     """To the bit: with a schedule of its own, which ends with it, and nothing but epochs telling it from the others."""
     monkeypatch.setattr(teaching, "pick_device", lambda study: torch.device("cpu"))  # it would ask Ray
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
     together, heard = made(STUDY, tmp_path / "both", "conditions.teacher.epochs=[1, 3]")
     assert heard == ["teacher of 1 epoch"] + ["teacher of 3 epochs"] * 3
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "other cache"))
     alone = [made(STUDY, tmp_path / str(n), f"teacher.epochs={n}")[0] for n in (1, 3)]
     assert [each.digest for each in together.teachers.members] == [one.teachers.digest for one in alone]
     accuracies = [one.facts[names.TEST_ACCURACY] for one in alone]

@@ -163,6 +163,7 @@ def test_assistants_are_taught_by_whoever_came_before_and_the_last_one_teaches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(teaching, "pick_device", lambda study: torch.device("cpu"))  # it would ask Ray
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
     study = load(CHAIN)
     prepared = prepare(plan.make(study), lambda text: None)
     shared = prepared, (None, None), Storage.at(str(tmp_path)).marked(), None, NOTHING_TO_CARRY, 1

@@ -39,7 +39,8 @@ def trained(data: Images, start: Start, saved: Path, *settings: str) -> tuple[ma
     told: list[dict[str, float]] = []
     study = load(STUDY, [f"teacher.{each}" for each in settings])
     index = torch.arange(100)
-    return making.make(study, data, index, torch.arange(100, 120), saved, told.append, start=start), told
+    order = making.order(study, data, index, torch.arange(100, 120), start=start)
+    return making.make(order, saved, told.append), told
 
 
 def moved(made: making.Teacher, start: Start) -> bool:

@@ -21,6 +21,7 @@ from tune_kd.preparation import Prepared
 from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, lessons
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher import making as teacher
+from tune_kd.teacher.earlier import TAKEN, Place
 from tune_kd.teacher.ensemble import known, long
 from tune_kd.teacher.guide import Guide
 from tune_kd.teacher.taught import Taught
@@ -48,6 +49,7 @@ class Maker:
 
     def __init__(self) -> None:
         self._heard: list[Lesson] = []
+        self._taken: list[str] = []
 
     def make(
         self,
@@ -73,25 +75,35 @@ class Maker:
             for step, lesson in enumerate(lessons(own)):
                 made = loaded[number] if not chain else None
                 if made is None:
-                    told = self._telling(study, lesson, number, step)
-                    guide = _guide(lesson, chain[-1], images, splits.digests["images"]) if chain else None
                     start = None if chain else prepared.teachers[number]
                     # The same chance where only epochs differ: nothing else is to tell these teachers apart.
                     which = (0 if levels else number, step) if (number and not levels) or step else ()
-                    with storage.training(saved_at(number, step), told) as (saved, report):
-                        made = teacher.make(
-                            lesson, images, index, validation, saved, report, agree, start, guide, which
-                        )
+                    order = teacher.order(lesson, images, index, validation, agree, start, which)
+                    tutor = chain[-1] if chain else None
+                    whose, file = _whose(study, lesson, number, step), saved_at(number, step)
+                    made = self._made(order, tutor, splits.digests["images"], storage, whose, file)
                 chain.append(made)
-        return Taught(*known([chain[-1] for chain in chains], chains, images, validation, test, levels))
+        taught, facts = known([chain[-1] for chain in chains], chains, images, validation, test, levels)
+        return Taught(taught, facts | ({TAKEN: ", ".join(self._taken)} if self._taken else {}))
 
-    def _telling(self, study: Study, lesson: Study, number: int, step: int) -> Callable[[dict[str, float]], None]:
-        whose = f"assistant {step}" if step else "teacher"
-        if TEACHER_EPOCHS in study.conditions:
-            whose += f" of {'the one of ' * bool(step)}{long(lesson.teacher.epochs)}"
-        elif study.teachers:
-            whose += f" of teacher {number + 1}" if step else f" {number + 1}"
-        return lambda metrics: self._heard.append(Lesson(whose, lesson.teacher.epochs, metrics))
+    def _made(
+        self, order: teacher.Order, tutor: teacher.Teacher | None, images: str, storage: Storage, whose: str, file: str
+    ) -> teacher.Teacher:
+        """Taken from an earlier search, where one has trained the same; else trained."""
+        place = Place.of(order, images, tutor)
+
+        def told(metrics: dict[str, float]) -> None:
+            self._heard.append(Lesson(whose, order.job.until, metrics))
+
+        with storage.training(file, told) as (saved, report):
+            # Where this search has begun to train it, that is gone on with.
+            if not saved.exists() and (found := place.find(saved)):
+                made, when = found
+                self._taken.append(f"{whose} ({when})")
+                return made
+            made = teacher.make(order, saved, report, _guide(order, tutor, images) if tutor else None)
+            place.keep(made, saved)
+            return made
 
     def heard(self, start: int) -> list[Lesson]:
         """Reports since the one numbered `start`."""
@@ -104,9 +116,18 @@ def saved_at(number: int, step: int) -> str:
     return f"{names.CHECKPOINT_DIR}/teacher{own}.pt"
 
 
-def _guide(lesson: Study, tutor: teacher.Teacher, images: Images, digest: str) -> Guide:
+def _whose(study: Study, lesson: Study, number: int, step: int) -> str:
+    whose = f"assistant {step}" if step else "teacher"
+    if TEACHER_EPOCHS in study.conditions:
+        return f"{whose} of {'the one of ' * bool(step)}{long(lesson.teacher.epochs)}"
+    if study.teachers:
+        return f"{whose} of teacher {number + 1}" if step else f"{whose} {number + 1}"
+    return whose
+
+
+def _guide(order: teacher.Order, tutor: teacher.Teacher, digest: str) -> Guide:
     """Whoever came before, for an assistant in training."""
-    return Guide.of(tutor, images, digest, Views.of(lesson.teacher.augment, lesson.seed))
+    return Guide.of(tutor, order.data, digest, Views.of(order.study.teacher.augment, order.study.seed))
 
 
 def _images(prepared: Prepared) -> Images:

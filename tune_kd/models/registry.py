@@ -71,6 +71,11 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: ImageShape, 
     return Start(weights, found.inputs, head, bool(fresh))
 
 
+def lasts(name: str) -> bool:
+    """Whether the name says which network it is, today and tomorrow: that of a user's own function does not."""
+    return name not in _GIVEN and (":" not in name or name.startswith(tuple(FAMILIES)))
+
+
 def check(name: str, *, classes: int, in_shape: ImageShape) -> None:
     """Refuse early what a trial could not train: an unknown name, images that the model cannot take."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # a check must not change what is trained afterwards

@@ -92,30 +92,42 @@ def _is_one(value: object, channels: int) -> bool:
     return isinstance(value, list | tuple) and len(value) == channels and all(isinstance(each, float) for each in value)
 
 
-def make(
+@dataclass(frozen=True)
+class Order:
+    """A teacher that is to be trained, and the images as it sees them."""
+
+    study: Study
+    job: Job
+    data: Images
+
+
+def order(
     study: Study,
     data: Images,
     images: Tensor,
     validation: Tensor,
-    saved: Path,
-    report: Callable[[dict[str, float]], None],
     agree: precision.Agree | None = None,
     start: Start | None = None,
-    guide: TeacherLogits | None = None,
     which: tuple[int, ...] = (),
-) -> Teacher:
-    """Trains the study's teacher on the images numbered `images`, from scratch or from where `start` is; an assistant
-    is taught by a `guide` of its own. `which` tells one from others, so that chance is another for each."""
+) -> Order:
+    """The study's teacher, on the images numbered `images`, from scratch or from where `start` is. `which` tells one
+    from others, so that chance is another for each."""
     wanted = study.teacher
     mean, std = _normalisation(study, data, start.inputs if start else None)
-    data = data.seen(mean, std, wanted.image_size)
     head_rate = 1.0 if wanted.head_lr is None else wanted.head_lr / wanted.train.lr
     tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
     seed = derive(study.seed, "teacher", *which)
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
-    model = train(job, data, guide, report, saved)
+    return Order(study, job, data.seen(mean, std, wanted.image_size))
+
+
+def make(
+    what: Order, saved: Path, report: Callable[[dict[str, float]], None], guide: TeacherLogits | None = None
+) -> Teacher:
+    """Trains it; an assistant is taught by a `guide` of its own."""
+    model = train(what.job, what.data, guide, report, saved)
     assert model is not None  # no deadline was given
-    return _frozen(study, model, data, mean, std)
+    return _frozen(what.study, model, what.data, what.data.mean, what.data.std)
 
 
 def as_student(study: Study) -> Study:

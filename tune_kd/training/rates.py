@@ -62,7 +62,7 @@ class Asked:
         """Of the study's student."""
         kinds = "&".join(filter(None, [study.augment.kind, study.augment.strong]))
         own = study.student.model, shape, classes, study.train.batch_size, kinds, study.precision
-        return cls(*own, _name(device), threads)
+        return cls(*own, device_name(device), threads)
 
     @property
     def file(self) -> Path:
@@ -92,7 +92,7 @@ def pick_device(study: Study) -> torch.device:
 
 
 @functools.cache
-def _name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(0)
     with suppress(OSError, StopIteration):
