@@ -4,9 +4,10 @@ Rungs at a 27th of the epochs, twice that, and so on; at each the worst third of
 little is decided early, when ranks mislead, and an epoch more is only given to those that are worth it. All that may
 come to a rung are compared there before any goes on, which makes the answer the same on any number of workers.
 
-Half of the places are for the best of all, half for the best of each kind of augmentation: students of augmented images
-learn slowly at first. Where earlier searches of relatives have taught a forecast that ranks better than what a training
-has shown, the forecast ranks instead, and as few go on as at the later rung that it is as good as.
+The best of each kind goes on from every rung, beside the best of all: students of augmented images learn slowly at
+first, those whose learning rate falls at the end gain most there, and no epoch before the last compares them fairly.
+Where earlier searches of relatives have taught a forecast that ranks better than what a training has shown, the
+forecast ranks instead, and as few go on as at the later rung that it is as good as.
 """
 
 import math
@@ -28,9 +29,10 @@ SHARE: Final = 2 / 3
 FIRST: Final = 27
 LAST: Final = 2 / 3
 """After so much of its epochs a training has nearly cost what it can."""
-APART: Final = ("augment.kind",)
-LEAST: Final = 10
-"""A kind of few has no share of its own: smaller budgets are compared as one."""
+APART: Final = ("augment.kind", "train.schedule")
+"""What makes a kind: as many of these, in this order, as leave enough trials for each."""
+LEAST: Final = 4
+"""So many trials a kind, on average: were there more kinds, hardly anybody would be stopped."""
 
 MANY: Final = 300
 """More of them say enough without a forecast, which takes the longer the more there are."""
@@ -83,7 +85,7 @@ class Auto(Rule):
         if number not in self.epochs:
             self._between.add(number)
             self._configs[number], self._shown[number] = config, []
-            self._groups[number] = tuple(config.get(key) for key in APART) if self.trials >= LEAST else ()
+            self._groups[number] = tuple(config.get(key) for key in APART)
         super().asked(number, config)
 
     def reported(self, number: int, epoch: int, value: float) -> None:
@@ -139,30 +141,33 @@ class Auto(Rule):
         return round(self.trials * math.pow(SHARE, 1 + math.log2(FIRST * epoch / self.last)))
 
     def _next_from(self, rung: int) -> int | None:
-        """First of a kind that lacks its share, then the best of all; what is on a front goes on in any case."""
+        """The best of all as long as there are places; then the best of a kind of which nobody has gone on, and what is
+        on a front."""
         opinion = self._opinion(rung)
         there, gone = self._all[rung], self._gone_on(rung)
         places = max(self.complete, self._through(self.rungs[opinion.as_at if opinion else rung]))
-        if opinion:
-            idle = self.open - self.live
-            best = (n for n in opinion.order if n in idle and self.epochs[n] == self.rungs[rung])
-            return next(best, None) if gone.total() < places else None
+        foremost = self._foreseen_first(rung, opinion) if opinion else sorted(self._best_waiting(rung), key=there.rank)
+        if gone.total() < places:
+            return next(iter(foremost), None)
+        keys = self._keys()
+        known = {group[:keys] for group in gone}
+        beside = (n for n in foremost if self._groups[n][:keys] not in known or there.on_front(n))
+        return next(beside, None)
 
-        def urgency(number: int) -> tuple[bool, float, int]:
-            group = self._groups[number]
-            share = len(self._kinds[rung][group].ranked) / len(there.ranked)
-            lacks = share * places / 2 - gone[group]
-            return there.on_front(number), lacks if group and lacks >= 0.5 else 0.0, -there.rank(number)
-
-        number = max(self._best_waiting(rung), key=urgency, default=None)
-        if number is None or (gone.total() >= places and not there.on_front(number)):
-            return None
-        return number
+    def _keys(self) -> int:
+        """How many of those that make a kind do."""
+        groups = self._kinds[0]
+        enough = (keys for keys in range(len(APART), 0, -1) if LEAST * len({g[:keys] for g in groups}) <= self.trials)
+        return next(enough, 0)
 
     def _best_waiting(self, rung: int) -> Iterator[int]:
         for standing in (self._all[rung], *self._kinds[rung].values()):
             if (number := next((n for _, n in standing.waiting if n not in self.live), None)) is not None:
                 yield number
+
+    def _foreseen_first(self, rung: int, opinion: Opinion) -> Iterator[int]:
+        idle = self.open - self.live
+        return (n for n in opinion.order if n in idle and self.epochs[n] == self.rungs[rung])
 
     def _gone_on(self, rung: int) -> Counter[Group]:
         """Those at the next rung or on their way there; one that failed on the way leaves its place."""
