@@ -91,6 +91,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "study": plan.study.study,
         "architecture": name,
         "arm": best.entry.arm.name,
+        "pretrained": name in prepared.students,
         "cell": dict(best.entry.arm.cell),
         "config": best.entry.config,
         "seed": best.entry.seed,

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tune_kd import names
-from tune_kd.summary import headline, judge, sentences, statistics
+from tune_kd.summary import headline, judge, opinions, sentences, statistics
 from tune_kd.summary.page.report import report
 from tune_kd.summary.results import Results
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
@@ -76,6 +76,14 @@ def test_an_arm_of_which_nothing_is_left_says_why():
     assert cell["gain"]["reason"] == f"all 5 finals of the distilled arm failed (5 times: {DIVERGED})"
     assert (cell["distilled"], cell["word"]) == (None, NO_DIFFERENCE)
     assert "scratch reached 70.3 %" in sentences(verdict)[0]
+
+
+def test_one_pair_that_is_left_tells_of_those_that_are_not():
+    verdict = judged([BETTER[0], None, None, None, None])
+    (cell,) = verdict["cells"]
+    assert (cell["gain"]["low"], cell["word"]) == (None, NO_DIFFERENCE)
+    assert f"4 of 5 distilled finals failed (4 times: {DIVERGED})" in sentences(verdict)[0]
+    assert "4 of 5" in str(opinions.table(verdict))
 
 
 def test_a_collapse_is_told_beside_the_word_and_in_the_headline():

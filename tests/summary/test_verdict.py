@@ -206,6 +206,15 @@ def test_scratch_arm_that_has_not_begun_is_no_missing_control():
     assert not judged(only, pd.DataFrame(), STUDY | {"control": False})["control"]
 
 
+def test_with_pretrained_weights_the_control_is_not_called_scratch() -> None:
+    pretrained = judged(TRIALS, FINALS, STUDY | {"student": {"model": "timm.resnet18", "pretrained": True}})
+    assert {"without teacher %"} < set(terminal_table(pretrained)[0]) - {"scratch %"}
+    assert "not from random weights" in pretrained["method"]["text"]
+    plain = judged(TRIALS, FINALS, STUDY | {"student": {"model": "resnet8", "pretrained": False}})
+    assert "scratch %" in terminal_table(plain)[0]
+    assert "pretrained" not in plain["method"]["text"]
+
+
 def test_a_teacher_that_students_outdo_without_it_is_named() -> None:
     def verdict(teacher: float | None, *reached: float) -> dict[str, Any]:
         cells = [{"cell": {}, names.SCRATCH: {"mean": mean}} for mean in reached]

@@ -39,6 +39,17 @@ def test_on_a_gpu_the_teacher_runs_as_many_small_images_at_once_as_it_takes_to_p
         assert at_once(torch.device("cpu"), (3, size, size)) == FEWEST
 
 
+def test_the_same_weights_at_another_size_have_other_logits(data: Images) -> None:
+    weights = build("resnet8", classes=10, in_shape=(3, 32, 32)).state_dict()
+    index, view, views = torch.arange(20), torch.zeros(20, dtype=torch.long), Views.of(Augment(kind="none"), 0)
+    for side in (32, 16):
+        made = Teacher("resnet8", weights, data.mean, data.std, (3, side, side), 10)
+        shown = data.images[index][:, :, :side, :side]
+        guide = Guide.of(made, data, "sizes", views)
+        assert torch.allclose(guide(index, view, shown), guide.run(shown).float(), atol=2e-3)
+        assert guide.images_run == 40
+
+
 def test_logits_kept_on_the_device_are_those_of_the_file(data: Images, tmp_path: Path) -> None:
     model = build("resnet8", classes=10, in_shape=(3, 32, 32))
     made = Teacher("resnet8", model.state_dict(), data.mean, data.std, data.shape, 10)

@@ -21,7 +21,8 @@ from tune_kd.training.export import FromPixels
 
 SHAPE = [3, 16, 16]
 FACTS: dict[str, Any] = {
-    "study": "pets", "architecture": "resnet8", "arm": "distilled", "cell": {"data.size": 100}, "config": {}, "seed": 7,
+    "study": "pets", "architecture": "resnet8", "arm": "distilled", "pretrained": False,
+    "cell": {"data.size": 100}, "config": {}, "seed": 7,
     "test_accuracy": 0.9, "test_images": 200, "digests": {"test": "ab" * 20}, "classes": ["cat", "dog", "fish"],
     "in_shape": SHAPE, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "torch": "2",
 }  # fmt: skip
@@ -58,6 +59,7 @@ def test_the_card_has_the_figure_with_its_interval(folder: Path) -> None:
     assert card.startswith("---\nlicense: other")
     assert "90.0 % (95 % interval of other test images: 85.1 to 93.4 %)" in card
     assert "test abababababababab" in card
+    assert "distilled from a teacher, from\nrandom weights" in card
     assert ("model.onnx" in card) == (folder / release.ONNX).exists()
 
 

@@ -27,6 +27,10 @@ FIXED = (
     "Where images are augmented, all finals are shown the same views of an image, one an epoch, each final in an order "
     "of its own: what other views would change is in neither."
 )
+BEGINS = (
+    "Students of both arms begin with the same pretrained weights: `scratch` here means without a teacher, not from "
+    "random weights, and a gain is what the teacher adds to them."
+)
 SPENT = "Each look at the results spends four fifths of the 5 % that are left (Lan and DeMets): the first 4 %"
 
 
@@ -41,9 +45,24 @@ def text(
     """`facts` are what was run; of one that ran before they had them, nothing is said of its classes."""
     tests, students = ((facts or {}).get(f"{whose}_images_per_class") for whose in ("test", "student"))
     about_data = [_by(metric), classes.words(_sizes(study), tests or (), students or {})]
-    parts = [PAIRS, WORDS, *about_data, _unseen(judged), _looks(looks), FIXED, _teachers(study)]
+    parts = [
+        PAIRS,
+        WORDS,
+        BEGINS if pretrained(study) else "",
+        *about_data,
+        _unseen(judged),
+        _looks(looks),
+        FIXED,
+        _teachers(study),
+    ]
     parts.append(_searched(study, searched))
     return " ".join(filter(None, parts))
+
+
+def pretrained(study: Mapping[str, Any]) -> bool:
+    """Whether students begin with weights that somebody else trained."""
+    student = study.get("student")
+    return isinstance(student, Mapping) and bool(student.get("pretrained"))
 
 
 def _sizes(study: Mapping[str, Any]) -> list[Any]:

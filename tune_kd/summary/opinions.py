@@ -15,7 +15,7 @@ CAPTION = (
 
 
 def table(verdict: Mapping[str, Any]) -> Markup | None:
-    """A row a cell that has an interval."""
+    """A row a cell that has an interval, or lost finals."""
     columns = ["cell", "pairs", "correlation", "middle pairs [95 %]", "seeds and test images [95 %]"]
     rows = [
         [
@@ -27,7 +27,7 @@ def table(verdict: Mapping[str, Any]) -> Markup | None:
             *(_lost(cell["lost"][arm]) for arm in (SCRATCH, DISTILLED)),
         ]
         for cell in verdict["cells"]
-        if (gain := cell["gain"])["low"] is not None
+        if (gain := cell["gain"])["low"] is not None or any(one["failed"] for one in cell["failed"].values())
     ]
     return tables.table(CAPTION, [*columns, "lost, scratch", "lost, distilled"], rows, class_="stack") if rows else None
 

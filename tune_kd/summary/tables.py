@@ -65,7 +65,7 @@ def verdict_table(verdict: Mapping[str, Any]) -> Markup:
     """The answer in numbers, a row a cell."""
     unit = front.cost_of(verdict)
     cost = [f"{unit[0]}, {unit[1]}"] if unit else []
-    measured = ["scratch", "distilled", "gain [95 % interval]", "p", "verdict"]
+    measured = [words.control(verdict), "distilled", "gain [95 % interval]", "p", "verdict"]
     columns = ["cell and student" if unit else "cell", *cost, *measured, "chosen settings"]
     rows = [
         [

@@ -66,6 +66,7 @@ def judge(
         "question": cells.plain(study.get("question")),
         "teacher": cells.plain(teacher),
         "control": control,
+        "pretrained": method.pretrained(study),
         "objectives": objectives,
         "metric": metric,
         "cells": found,

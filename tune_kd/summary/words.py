@@ -39,6 +39,11 @@ def metric_of(verdict: Mapping[str, Any]) -> str:
     return str(verdict.get("metric") or ACCURACY)
 
 
+def control(verdict: Mapping[str, Any]) -> str:
+    """What the arm without a teacher is called: one that begins with pretrained weights is not trained from scratch."""
+    return "without teacher" if verdict.get("pretrained") else SCRATCH
+
+
 def metric(verdict: Mapping[str, Any]) -> str:
     """What arms are compared by, in words."""
     return metric_of(verdict).replace("_", " ").replace("f1", "F1")
@@ -64,7 +69,8 @@ def answer(cell: Mapping[str, Any]) -> str:
     reason = str(gain["reason"])
     if gain["low"] is None:
         known = [f"{arm} reached {percent(cell[arm]['mean'])} %" for arm in (DISTILLED, SCRATCH) if cell[arm]]
-        return f"{reason} ({'; '.join(known)})." if known else f"{reason}."
+        said = f"{reason} ({'; '.join(known)})." if known else f"{reason}."
+        return " ".join(filter(None, (said, cell["but"])))
     reached = f"{percent(distilled['mean'])} % distilled against {percent(scratch['mean'])} % without teacher"
     between = f"95 % interval {points(gain['low'])} to {points(gain['high'])}, {_p_clause(gain['p'])}"
     note = f"; {reason}" if reason else ""
@@ -214,7 +220,7 @@ def terminal_table(verdict: Mapping[str, Any]) -> tuple[list[str], list[list[str
     keys = list(dict.fromkeys(key for cell in shown for key in cell["cell"]))
     unit = front.cost_of(verdict)
     names = [*(cells.name(key) for key in keys), *([unit[1]] if unit else [])]
-    columns = [*names, "scratch %", "distilled %", "gain, points", "word"]
+    columns = [*names, f"{control(verdict)} %", "distilled %", "gain, points", "word"]
     return columns, [[*_levels(cell, keys), *([price(cell)] if unit else []), *_row(cell)] for cell in shown]
 
 

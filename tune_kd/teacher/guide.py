@@ -100,9 +100,9 @@ class Guide:
         used: Precision = "fp32",
         neighbours: Neighbours | None = None,
     ) -> "Guide":
-        # Other searches share the cache, and bf16 gives other numbers.
-        weights = teacher.digest if used == "fp32" else f"{teacher.digest}-{used}"
-        key = CacheKey(weights, images_digest, views.key)
+        # Other searches share the cache; the same weights give other numbers at another size, and in bf16.
+        shown = "x".join(map(str, teacher.shape))
+        key = CacheKey(f"{teacher.digest}-{shown}-{used}", images_digest, views.key)
         cache = None if views.mixing else LogitCache.open(key, (len(data.images), views.count, data.classes))
         return cls(teacher, cache, data.images.device, used, neighbours)
 
