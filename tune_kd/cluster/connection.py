@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 import ray
 
 from tune_kd.cluster.address import silence
+from tune_kd.cluster.bare import bare
 from tune_kd.cluster.mps import served
 from tune_kd.errors import InputError, TuneKDError
 
@@ -67,12 +68,13 @@ def _connect(address: str | None) -> None:
     else:
         _check_answers(address)
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if address is None else None,
-        )
+        with bare() if address is None else nullcontext():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if address is None else None,
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         if address is None:
