@@ -109,6 +109,18 @@ class OneSided:
     """`helps` without a word of a final that came to nothing. Must be none."""
 
 
+@dataclass(frozen=True)
+class Uncorrected:
+    """How often whoever looks after so many pairs, again and again, sees an interval without zero, with arms alike."""
+
+    looks: tuple[int, ...]
+    searches: int
+    false: float
+
+
+Result = Null | OneSided | Uncorrected
+
+
 def verdict(drawn: Sequence[tuple[Scores, Scores]], looks: int = 1) -> list[dict[str, Any]]:
     """The cells with their words, as a search's would have them: `judge` without its tables."""
     known = np.concatenate([arm for pair in drawn for arm in pair])
@@ -189,6 +201,17 @@ def may_say(differences: Scores, look: int) -> npt.NDArray[np.bool_]:
     return np.asarray(smallest <= bound * (1 + 1e-9))
 
 
+def uncorrected(looks: tuple[int, ...], searches: int, seed: int) -> Uncorrected:
+    """A paired t test of normal finals at every look, at 5 % each."""
+    distilled, scratch = normal(np.random.default_rng([seed, *looks]), (searches, looks[-1]))
+    differences, seen = distilled - scratch, np.zeros(searches, dtype=bool)
+    for pairs in looks:
+        part = differences[:, :pairs]
+        t = part.mean(1) / (part.std(1, ddof=1) / math.sqrt(pairs))
+        seen |= 2 * special.stdtr(pairs - 1, -np.abs(t)) < LEVEL
+    return Uncorrected(looks, searches, float(seen.mean()))
+
+
 def likely(rate: float, searches: int) -> tuple[float, float]:
     """The 95 % interval of a simulated rate (Clopper and Pearson), which has a probability of being off as well."""
     times, tail = round(rate * searches), (1 - 0.95) / 2
@@ -225,7 +248,10 @@ COLLAPSE: Final = "1 distilled final in 20 falls by 50 points, the others gain 2
 DIVERGE: Final = "1 distilled final in 5 fails, the others gain 2 points: −10 on the mean with failures as guessing"
 
 
-def run(searches: int, seed: int) -> Iterator[Null | OneSided]:
+PEEKS: Final = ((5,), (5, 10), tuple(range(3, 11)))
+
+
+def run(searches: int, seed: int) -> Iterator[Result]:
     for kind in NULLS:
         for cells in CELLS:
             for pairs in PAIRS:
@@ -233,13 +259,15 @@ def run(searches: int, seed: int) -> Iterator[Null | OneSided]:
     for kind in (COLLAPSE, DIVERGE):
         for pairs in PAIRS:
             yield one_sided(kind, pairs, min(searches, MOST_POWER), seed)
+    yield from (uncorrected(looks, searches, seed) for looks in PEEKS)
 
 
 HEAD: Final = """\
 # How often a word is wrong
 
 <!-- Made by benchmarks/calibration.py; do not edit. -->
-Finals are drawn, and judged by the code that judges a search. Both arms are alike, so every word is false. A search
+Finals are drawn, and judged by the code that judges a search. Both arms are alike, in what they lose as well, so every
+word is false; what holds [where only one arm loses finals](#where-only-one-arm-loses-finals) is told below. A search
 counts once, however many of its cells have a word (family-wise), and as soon as one of its looks had one; each look
 has as many pairs again. For normal finals, whatever their spreads, 5 % is arithmetic: the looks' portions are added up
 and cells corrected by Holm's method, so what is simulated there can only be checked for mistakes. The worst of all
@@ -252,10 +280,16 @@ ONE_SIDED: Final = """
 
 No test of a few finals can see a collapse that none of them showed, so `helps` is about trainings as these finals were;
 the report says in how many trainings one could have been missed (with five finals, in up to 45 %).
-What can be seen is told: `helps` without a word of a final that came to nothing must never be said."""
+What can be seen is told: `helps` without a word of a final that came to nothing must never be said. The other `helps`
+are false of all trainings, far more often than 5 %: they are said in searches that showed no loss."""
+
+UNCORRECTED: Final = """
+## Looking again, without a correction
+
+What the looks' portions are there for: the paired t test of normal finals, both arms alike, at 5 % at every look."""
 
 
-def table(results: Sequence[Null | OneSided], command: str, seconds: float) -> str:
+def table(results: Sequence[Result], command: str, seconds: float) -> str:
     """docs/results/calibration.md."""
     nulls = [one for one in results if isinstance(one, Null)]
     worst = max(one.false[-1] for one in nulls)
@@ -285,6 +319,9 @@ def table(results: Sequence[Null | OneSided], command: str, seconds: float) -> s
         if isinstance(other, OneSided):
             rates = " | ".join(f"{100 * rate:.0f} %" for rate in (other.before, other.now, other.seen, other.silent))
             lines.append(f"| {other.kind} | {other.pairs} | {other.searches} | {rates} |")
+    lines += [*UNCORRECTED.splitlines(), "", "| looks after so many pairs | searches | false |", "| --- | --- | --- |"]
+    peeks = (one for one in results if isinstance(one, Uncorrected))
+    lines += [f"| {', '.join(map(str, one.looks))} | {one.searches} | {100 * one.false:.1f} % |" for one in peeks]
     return "\n".join(lines) + "\n"
 
 
@@ -302,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         low, high = likely(one.false[-1], one.searches)
         print(f"{one}: {100 * one.false[-1]:.2f} % [{100 * low:.2f}, {100 * high:.2f}]")
         return 0
-    started, results = time.perf_counter(), list[Null | OneSided]()
+    started, results = time.perf_counter(), list[Result]()
     for one in run(given.searches, given.seed):
         print(one, flush=True)
         results.append(one)

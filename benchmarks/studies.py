@@ -56,7 +56,7 @@ def part(folder: Path) -> Iterator[str]:
     verdict = verdict_of(folder)
     study = read_study(folder)
     counts = {arm: sum(cell[arm]["n"] for cell in verdict["cells"] if cell[arm]) for arm in (SCRATCH, DISTILLED)}
-    yield f"### {verdict['study']}{_reduced(study)}"
+    yield f"### {verdict['study']}{', searched' if study['search'] else ''}{_reduced(study)}"
     yield ""
     done = f"{counts[DISTILLED]} distilled finals; {_finals_of(verdict, SCRATCH)} scratch finals in each cell"
     ended = (folder / names.FINALS_FILE).exists()
