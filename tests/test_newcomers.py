@@ -204,6 +204,46 @@ search: {kd.alpha: {uniform: [0.1, 1.0]}}
     assert found[names.TEST_ACCURACY] == float(right.double().mean())
 
 
+@pytest.mark.parametrize(
+    ("weights", "data", "sees"),
+    [
+        ("checkpoint: t.pt", "", (224, 96)),  # what torchvision trains it with
+        ("checkpoint: t.pt, image_size: 64", "", (64, 96)),
+        ("checkpoint: t.pt", ", image_size: 48", (48, 96)),  # pictures are not enlarged unless somebody says so
+        ("checkpoint: t.pt", ", image_size: 256", (224, 96)),
+        ("pretrained: t.pt", "", (224, 96)),
+        ("pretrained: t.pt, image_size: 64", "", (64, 96)),
+        ("epochs: 1", "", (96, 96)),
+    ],
+)
+def test_a_network_that_comes_with_weights_sees_pictures_as_they_want_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str, data: str, sees: tuple[int, int]
+) -> None:
+    write_photos(tmp_path / "photos", {"train": 6, "val": 2, "test": 2}, side=60)
+    own = build("torchvision.squeezenet1_1", classes=3, in_shape=(3, 64, 64))
+    torch.save(own.state_dict(), tmp_path / "t.pt")
+    file = study_of(
+        tmp_path,
+        f"""
+study: sizes
+data: {{dataset: folder, root: photos{data}, split: {{teacher: 3}}}}
+teacher: {{model: torchvision.squeezenet1_1, {weights}}}
+student: {{model: lightnn, image_size: 96}}
+search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
+""",
+    )
+    study, prepared = looked_at(file, monkeypatch)
+    assert (prepared.teacher_shape[1], prepared.shape[1]) == sees
+    if data == "":  # nothing is kept larger than somebody sees it
+        assert prepared.splits.images.shape[2] == max(sees)
+    if "checkpoint" in weights:
+        splits = prepared.splits
+        images = Images(torch.tensor(splits.images), torch.tensor(splits.labels), prepared.mean, prepared.std, 3)
+        loaded = teacher.load(study, tmp_path / "t.pt", images, splits.classes)
+        assert loaded.shape == prepared.teacher_shape
+        assert loaded.read(images).inputs(images.images[:2]).shape == (2, *prepared.teacher_shape)
+
+
 def test_files_of_weights_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = "study: x\nteacher: {model: timm.a, pretrained: t.safetensors}\nstudent: {pretrained: IMAGENET1K_V1}\n"

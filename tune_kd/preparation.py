@@ -95,7 +95,7 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
         dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study), _side(study)))
     splits = split(dataset, study.data, study.seed)
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
-    sides = tuple(own.teacher.image_size for own in by_teacher(study))
+    sides = tuple(making.side_of(own.teacher, splits.images.shape[-1]) for own in by_teacher(study))
     notes = *dataset.notes, *_meant(study.data, dataset), *splits.notes
     prepared = Prepared(splits, mean, std, notes, _largest(study), sides, sources=_counts(dataset))
     check(plan, prepared)
@@ -130,16 +130,14 @@ def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
 
 
 def _side(study: Study) -> int | None:
-    """The size that pictures are kept at: the largest that a network sees, as all see the same views of them."""
-    taught = [each.teacher for each in by_teacher(study)]
-    named = [*levels(study, names.STUDENT_SIDE), *(each.image_size for each in taught)]
-    own = [
-        (study.student.pretrained, levels(study, names.STUDENT_MODEL)),
-        *((each.pretrained, (each.model,)) for each in taught),
-    ]
-    found = [registry.inputs(str(name)) for pretrained, models in own if pretrained is not False for name in models]
-    sizes = [*filter(None, named), *(each.size for each in found if each)]
-    return max(sizes, default=None)
+    """The size that pictures are kept at: the largest that a network sees, as all see the same views of them. Where no
+    size is named for a network that comes with weights, it is the one that these want."""
+    taught, sides = [each.teacher for each in by_teacher(study)], levels(study, names.STUDENT_SIDE)
+    own = [making.own_inputs(each) for each in taught if not each.image_size]
+    if study.student.pretrained is not False and None in sides:
+        own += [registry.inputs(str(name)) for name in levels(study, names.STUDENT_MODEL)]
+    named = [*filter(None, sides), *(each.image_size for each in taught if each.image_size)]
+    return max([*named, *(each.size for each in own if each)], default=None)
 
 
 def _largest(study: Study) -> int | None:

@@ -15,6 +15,7 @@ from tune_kd.models import build, registry, weight_files
 from tune_kd.models.layout import ImageShape, lay_out
 from tune_kd.models.network import Inputs, Start, head_of
 from tune_kd.seeds import derive
+from tune_kd.space import schema
 from tune_kd.space.schema import Normalize, Student
 from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
@@ -61,7 +62,7 @@ class Teacher:
 
 def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) -> Teacher:
     """The study's teacher from its file, which only the machine that begins the search needs to have."""
-    data = data.seen(data.mean, data.std, study.teacher.image_size)
+    data = data.seen(data.mean, data.std, side_of(study.teacher, data.images.shape[-1]))
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
     checkpoint.load_weights(model, file, study.teacher.ema)
     if study.teacher.classes:
@@ -73,6 +74,19 @@ def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) 
     if own and not isinstance(study.teacher.normalize, Normalize):
         mean, std = stored["mean"], stored["std"]
     return _frozen(study, model, data, mean, std)
+
+
+def side_of(teacher: schema.Teacher, kept: int) -> int | None:
+    """The size at which a teacher sees pictures that are kept at another: the one that is named, else that which its
+    own weights want. Small pictures are not enlarged for it: that is for those who name a size."""
+    own = None if teacher.image_size else own_inputs(teacher)
+    return min(own.size, kept) if own else teacher.image_size
+
+
+def own_inputs(teacher: schema.Teacher) -> Inputs | None:
+    """How pictures are wanted by weights that a teacher comes with; None for one that begins from scratch."""
+    given = teacher.checkpoint is not None or teacher.pretrained is not False
+    return registry.inputs(teacher.model) if given else None
 
 
 def _reorder(model: nn.Module, own: tuple[str, ...], classes: tuple[str, ...]) -> None:
@@ -118,7 +132,7 @@ def order(
     tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
     seed = derive(study.seed, "teacher", *which)
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
-    return Order(study, job, data.seen(mean, std, wanted.image_size))
+    return Order(study, job, data.seen(mean, std, side_of(wanted, data.images.shape[-1])))
 
 
 def make(
