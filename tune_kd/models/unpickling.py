@@ -9,6 +9,7 @@ import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -66,11 +67,32 @@ class _Storage:
         self.values = values
 
 
-class _StorageType:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What files name here is the same for all of them, so none may write into it. A dataclass with slots would take
+    the state that a file gives it, and a function takes attributes."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _StorageType(_Shared):
     """What a file calls torch.FloatStorage."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    dtype: torch.dtype
+
+    __setstate__ = _Shared.__setstate__
+
+
+@dataclass(frozen=True, slots=True)
+class _Function(_Shared):
+    call: Callable[..., Any]
+
+    __setstate__ = _Shared.__setstate__
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.call(*given, **named)
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
@@ -87,16 +109,17 @@ def _parameter(data: Any, *rest: Any) -> Any:
 
 def _of_type(function: Any, kind: Any, given: Any, state: Any) -> Any:
     """A subclass of Tensor: its numbers."""
-    return function(*given) if function in (_tensor, _parameter) else Inert()
+    known = isinstance(function, _Function) and function.call in (_tensor, _parameter)
+    return function(*given) if known else Inert()
 
 
 KNOWN: Final[Mapping[tuple[str, str], Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
+    ("torch._utils", "_rebuild_tensor"): _Function(_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Function(_parameter),
+    ("torch._tensor", "_rebuild_from_type_v2"): _Function(_of_type),
     **{("torch", name): _StorageType(dtype) for name, dtype in DTYPES.items()},
     **{("torch.storage", name): _StorageType(dtype) for name, dtype in DTYPES.items()},
 }
@@ -215,5 +238,7 @@ def _load(file: BinaryIO, storage: Callable[[str, torch.dtype, int], _Storage]) 
     for opcode, given, _ in pickletools.genops(file):
         if "PUT" in opcode.name and isinstance(given, int) and given > LARGEST_MEMO:
             raise NoTensors("it notes objects under absurd numbers")
+        if opcode.name.startswith("EXT"):  # such a number may lead to an object without a word to find_class
+            raise NoTensors("it names objects by numbers, which torch.save never does")
     file.seek(start)
     return _Reader(file, storage).load()
