@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from tests.teacher.known import knowing
 from tune_kd import names, plan
+from tune_kd.data.sources import Dataset, Source
 from tune_kd.models import build
 from tune_kd.preparation import Prepared, prepare
 from tune_kd.space.load import load
@@ -170,17 +173,35 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}}}
     assert student(torch.zeros(2, 3, 96, 96)).shape == (2, 3)
 
 
+def saved_as_repdistiller_does(model: nn.Module, name: str, file: Path) -> None:
+    options = argparse.Namespace(model=name, lr=0.05)
+    torch.save({"opt": options, "model": model.state_dict(), "best_acc": np.float64(1)}, file)
+
+
+def same_as(study: Study, prepared: Prepared, own: nn.Module) -> None:
+    """The teacher as a search loads it says what `own` says in plain PyTorch: each logit, and the accuracy exactly."""
+    splits, classes = prepared.splits, len(prepared.splits.classes)
+    images = Images(
+        torch.tensor(splits.images), torch.tensor(splits.labels), prepared.mean, prepared.std, len(splits.classes)
+    )
+    loaded = teacher.load(study, Path(str(study.teacher.checkpoint)), images, splits.classes)
+    test, cpu = torch.tensor(splits.test), torch.device("cpu")
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (loaded.mean, loaded.std))
+    with torch.no_grad():
+        said = own((images.images[test] / 255 - mean) / std)
+        found = loaded.module(cpu)(loaded.read(images).inputs(images.images[test]))
+    torch.testing.assert_close(found, said, atol=1e-3, rtol=1e-4)
+    right = said.argmax(1) == images.labels[test]
+    facts = teacher.facts(loaded, images, torch.tensor(splits.validation), test)
+    assert facts[names.TEST_ACCURACY] == float(right.double().mean())
+    # Or an empty file would have passed.
+    assert len(said.argmax(1).unique()) > classes / 2
+    assert 0.3 < float(right.double().mean()) < 0.95
+
+
 def test_a_checkpoint_of_repdistiller_with_a_namespace_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its accuracy is found again to the digit."""
     write_photos(tmp_path / "photos", {"train": 12, "val": 6, "test": 8})
-    torch.manual_seed(1)
-    own = build("resnet8x4", classes=3, in_shape=(3, 32, 32)).eval()
-    content = {
-        "opt": argparse.Namespace(model="resnet8x4", lr=0.05),
-        "model": own.state_dict(),
-        "best_acc": np.float64(1),
-    }
-    torch.save(content, tmp_path / "ckpt_epoch_240.pth")
     file = study_of(
         tmp_path,
         """
@@ -191,17 +212,37 @@ student: {model: lightnn}
 search: {kd.alpha: {uniform: [0.1, 1.0]}}
 """,
     )
-    study, prepared = looked_at(file, monkeypatch)
-    splits = prepared.splits
-    pixels, labels = torch.tensor(splits.images), torch.tensor(splits.labels)
-    images = Images(pixels, labels, prepared.mean, prepared.std, 3)
-    loaded = teacher.load(study, Path(str(study.teacher.checkpoint)), images)
-    test = torch.tensor(splits.test)
+    monkeypatch.chdir(tmp_path)
+    before = load(file, ["teacher.checkpoint=null", "data.split.teacher=3"])
+    prepared = prepare(plan.make(before), lambda text: None)
+    torch.manual_seed(1)
+    own = build("resnet8x4", classes=3, in_shape=(3, 32, 32))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in teacher.IMAGENET)
-    with torch.no_grad():
-        right = own((pixels[test] / 255 - mean) / std).argmax(1) == labels[test]
-    found = teacher.facts(loaded, images, torch.tensor(splits.validation), test)
-    assert found[names.TEST_ACCURACY] == float(right.double().mean())
+    labels = torch.tensor(prepared.splits.labels)
+    mixed = torch.where(torch.arange(len(labels)) % 4 == 0, (labels + 1) % 3, labels)  # it is wrong now and then
+    knowing(own, (torch.tensor(prepared.splits.images) / 255 - mean) / std, mixed, 3)
+    saved_as_repdistiller_does(own, "resnet8x4", tmp_path / "ckpt_epoch_240.pth")
+    same_as(*looked_at(file, monkeypatch), own)
+
+
+def test_the_teacher_of_the_study_of_cifar100(tmp_path: Path) -> None:
+    """As RepDistiller and SimKD write it, for a hundred classes; on pictures made here, of a quarter of CIFAR's."""
+    rng, numbers = np.random.default_rng(0), np.arange(300) % 100
+    pixels = rng.integers(256, size=(300, 3, 16, 16), dtype=np.uint8)
+    train, test = Source("train", pixels[:200], numbers[:200]), Source("test", pixels[200:], numbers[200:])
+    made = Dataset("cifar100", tuple(f"class{number:02}" for number in range(100)), {"train": train}, test, ())
+    settings = ["data.split.validation=100"]
+    before = load("cifar100_resnet32x4", [*settings, "teacher.checkpoint=null"])
+    prepared = prepare(plan.make(before), lambda text: None, made)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (prepared.mean, prepared.std))
+    torch.manual_seed(0)
+    own = build("resnet32x4", classes=100, in_shape=(3, 16, 16))
+    labels = torch.tensor(prepared.splits.labels)
+    mixed = torch.where(torch.arange(300) % 4 == 0, (labels + 1) % 100, labels)
+    knowing(own, (torch.tensor(prepared.splits.images) / 255 - mean) / std, mixed, 100)
+    saved_as_repdistiller_does(own, "resnet32x4", tmp_path / "resnet32x4.pth")
+    study = load("cifar100_resnet32x4", [*settings, f"teacher.checkpoint={tmp_path / 'resnet32x4.pth'}"])
+    same_as(study, prepare(plan.make(study), lambda text: None, made), own)
 
 
 @pytest.mark.parametrize(
