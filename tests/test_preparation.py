@@ -1,9 +1,13 @@
 """What must fail before anything is trained."""
 
+from pathlib import Path
+
 import pytest
+import torch
 
 from tune_kd import plan
 from tune_kd.errors import InputError
+from tune_kd.models import build
 from tune_kd.preparation import prepare
 from tune_kd.space.designs import levels
 from tune_kd.space.load import load
@@ -74,3 +78,17 @@ def test_levels_are_all_that_a_key_can_become() -> None:
     assert levels(study, "student.model") == ("digits_teacher", "digits_student")
     assert levels(study, "data.size") == (50, 200)
     assert levels(study, "data.source") == ("all",)
+
+
+def test_a_teacher_may_begin_with_the_average_of_its_weights(tmp_path: Path) -> None:
+    last, average = (build("lightnn", classes=10, in_shape=(1, 8, 8)).state_dict() for _ in range(2))
+    torch.save({"state_dict": last, "state_dict_ema": average}, tmp_path / "both.pth")
+    for ema, weights in ((False, last), (True, average)):
+        settings = [
+            "teacher.model=lightnn",
+            f"teacher.pretrained={tmp_path / 'both.pth'}",
+            f"teacher.ema={ema}".lower(),
+        ]
+        (start,) = prepare(plan.make(load(STUDY, settings)), lambda text: None).teachers
+        assert start is not None
+        assert all(torch.equal(value, weights[key]) for key, value in start.weights.items())

@@ -151,8 +151,8 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     classes = len(prepared.splits.classes)
 
     @cache  # teachers that differ in their epochs alone begin with the same
-    def start(name: str, wanted: bool | str, shape: ImageShape) -> Start | None:
-        return registry.start(name, wanted, classes=classes, in_shape=shape)
+    def start(name: str, wanted: bool | str, shape: ImageShape, ema: bool = False) -> Start | None:
+        return registry.start(name, wanted, classes=classes, in_shape=shape, ema=ema)
 
     # A network with a place for each patch has weights for one size: with several, the others are refused here.
     found = {
@@ -164,7 +164,7 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
         prepared,
         students={name: each for name, each in found.items() if each is not None},
         teachers=tuple(
-            start(own.teacher.model, own.teacher.pretrained, shape)
+            start(own.teacher.model, own.teacher.pretrained, shape, own.teacher.ema)
             for own, shape in zip(by_teacher(study), prepared.teacher_shapes, strict=True)
         ),
     )

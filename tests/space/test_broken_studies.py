@@ -35,6 +35,10 @@ BROKEN = {
         "data: {split: {validation: 0}}\ntrain: {keep: last, schedule: plateau}\nteacher: {checkpoint: t.pt}",
         ['train.schedule = "plateau": looks at validation images'],
     ),
+    "an average of weights without a file": (
+        "teacher: {model: timm.resnet50, pretrained: true, ema: true}",
+        ["teacher.ema = true: is for a file of weights: teacher.checkpoint, or teacher.pretrained with a file's name"],
+    ),
     "not positive": ("train: {lr: -1e-3}", ["train.lr = -0.001", "Allowed: a number above 0."]),
     "infinite": ("train: {lr: 1e999}", ["train.lr = Infinity", "a number above 0"]),
     "one of two types": ("data: {size: big}", ['data.size = "big"', "a whole number above 0 or all"]),

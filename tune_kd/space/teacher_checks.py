@@ -63,6 +63,9 @@ def _of_teacher(at: str, teacher: schema.Teacher) -> Iterator[Problem]:
         value = getattr(teacher, key)
         if teacher.pretrained is False and value != type(teacher).model_fields[key].default:
             yield Problem(f"{at}.{key}", f"is for pretrained weights. Set {at}.pretrained, or leave it out.", value)
+    if teacher.ema and teacher.checkpoint is None and not schema.names_a_file(teacher.pretrained):
+        text = f"is for a file of weights: {at}.checkpoint, or {at}.pretrained with a file's name. Leave it out."
+        yield Problem(f"{at}.ema", text, teacher.ema)
     if teacher.classes and teacher.checkpoint is None:
         yield Problem(f"{at}.classes", f"is for a {at}.checkpoint. Name one, or leave it out.", teacher.classes)
 
