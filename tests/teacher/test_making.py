@@ -66,6 +66,24 @@ def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Ima
     assert tuple(made.std) == (0.2,) * 3
 
 
+def test_a_student_exported_earlier_knows_its_classes(data: Images, tmp_path: Path) -> None:
+    model, own = build("lightnn", classes=10, in_shape=(3, 32, 32)).eval(), tuple("abcdefghij")
+    facts = FACTS | {"architecture": "lightnn", "in_shape": [3, 32, 32], "classes": list(own)}
+    export(tmp_path, model, (0.1,) * 3, (0.2,) * 3, facts)
+    file, wanted = tmp_path / "weights.pt", study(tmp_path / "weights.pt", "teacher.model=lightnn")
+    pictures = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        for classes in (own, own[::-1]):
+            made = teacher.load(wanted, file, data, classes)
+            said = model(pictures)[:, [own.index(name) for name in classes]]
+            torch.testing.assert_close(made.module(torch.device("cpu"))(pictures), said)
+    others = (*own[:-1], "zebra")
+    with pytest.raises(InputError, match=r"Only it has: j; only they have: zebra\..*Its outputs are: a, b"):
+        teacher.load(wanted, file, data, others)
+    named = study(file, "teacher.model=lightnn", f"teacher.classes=[{', '.join(others)}]")
+    assert teacher.load(named, file, data, others).classes == 10
+
+
 def test_nothing_is_said_of_validation_images_that_are_not_there(data: Images) -> None:
     made = Teacher("lightnn", build("lightnn", classes=10, in_shape=data.shape).state_dict(), data.mean, data.std,
                    data.shape, 10)  # fmt: skip

@@ -1,10 +1,13 @@
-"""A teacher that was loaded and knows no more than chance: what is the likeliest cause, and what would mend it."""
+"""A teacher that was loaded and says other classes than it means, or knows no more than chance: what is the likeliest
+cause, and what would mend it."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -16,37 +19,60 @@ from tune_kd.training.train import predict
 LOOKED_AT = 256
 """Validation images that a teacher is checked on."""
 
+SURE: Final = 3.0
+"""Standard deviations that chance hardly ever reaches."""
+
 SIDES = (32, 64, 96, 128, 224)
 HALF = 0.5
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """What a teacher says of some images, and what they are."""
+
+    said: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    classes: int
+
+    @property
+    def right(self) -> float:
+        return float((self.said == self.labels).mean())
+
+    @property
+    def by_chance(self) -> float:
+        """What is hardly ever reached by guessing the most frequent class."""
+        share = float(np.bincount(self.labels).max()) / len(self.labels)
+        return _by_chance(len(self.labels), max(share, 1 / self.classes))
+
+
 def doubts(teacher: Teacher, data: Images, validation: Tensor, classes: tuple[str, ...]) -> str | None:
-    """What to tell whoever brought the teacher; nothing where it knows more than chance."""
+    """What to tell whoever brought the teacher; nothing where it knows more than chance and means what it says."""
     index = validation[torch.linspace(0, len(validation) - 1, min(LOOKED_AT, len(validation))).long()]
     labels = data.labels[index.to(data.labels.device)].cpu()
-    found = _accuracy(teacher, data, index, labels)
-    if found > _by_chance(len(index), len(classes)):
+    looked = _Looked(_said(teacher, data, index).numpy(), labels.numpy(), len(classes))
+    found, chance = looked.right, _by_chance(len(index), 1 / len(classes))
+    told = f"teacher.checkpoint: on {len(index)} validation images it is right {found:.1%} of the time"
+    causes = [_order(looked, classes)]
+    if found <= chance:
+        told = f"{told}, as chance is"
+        least = max(2 * found, chance)
+        causes += [each for each in _other_causes(teacher, data, index, labels) if each[0] > least]
+    if likeliest := max(filter(None, causes), key=lambda each: each[0], default=None):  # of two alike the first
+        return f"{told}. The likeliest cause: {likeliest[1]}; then it is right {likeliest[0]:.1%} of the time."
+    if found > chance:
         return None
-    said = f"teacher.checkpoint: on {len(index)} validation images it is right {found:.1%} of the time, as chance is"
-    causes = sorted(_causes(teacher, data, index, labels, classes), reverse=True)
-    if causes and causes[0][0] > max(2 * found, _by_chance(len(index), len(classes))):
-        return f"{said}. The likeliest cause: {causes[0][1]}; then it is right {causes[0][0]:.1%} of the time."
     return (
-        f"{said}. Neither another order of classes, nor another normalisation or size of the images makes it better: "
+        f"{told}. Neither another order of classes, nor another normalisation or size of the images makes it better: "
         "was it trained for these classes, and is it the right file?"
     )
 
 
-def _by_chance(images: int, classes: int) -> float:
-    """What guessing hardly ever reaches."""
-    return 1 / classes + 3 * math.sqrt((1 - 1 / classes) / classes / images)
+def _by_chance(images: int, share: float) -> float:
+    """What guessing a class of this share hardly ever reaches."""
+    return share + SURE * math.sqrt(share * (1 - share) / images)
 
 
-def _causes(
-    teacher: Teacher, data: Images, index: Tensor, labels: Tensor, classes: tuple[str, ...]
-) -> Iterator[tuple[float, str]]:
-    order = _order(teacher, data, index, labels)
-    yield order[0], f"the order of its classes. Set teacher.classes: [{', '.join(classes[k] for k in order[1])}]"
+def _other_causes(teacher: Teacher, data: Images, index: Tensor, labels: Tensor) -> Iterator[tuple[float, str]]:
     plain = (HALF,) * len(teacher.mean)
     for words, mean, std in (
         ("teacher.normalize: imagenet", *IMAGENET),
@@ -65,21 +91,41 @@ def _causes(
                 continue
 
 
-def _logits(teacher: Teacher, data: Images, index: Tensor) -> Tensor:
-    return predict(teacher.module(data.images.device), teacher.read(data), index).cpu()
+def _said(teacher: Teacher, data: Images, index: Tensor) -> Tensor:
+    return predict(teacher.module(data.images.device), teacher.read(data), index).cpu().argmax(1)
 
 
 def _accuracy(teacher: Teacher, data: Images, index: Tensor, labels: Tensor) -> float:
-    return float((_logits(teacher, data, index).argmax(1) == labels).double().mean())
+    return float((_said(teacher, data, index) == labels).double().mean())
 
 
-def _order(teacher: Teacher, data: Images, index: Tensor, labels: Tensor) -> tuple[float, list[int]]:
-    """The order of classes under which its answers are right most often, and how often that is.
+def _order(looked: _Looked, classes: tuple[str, ...]) -> tuple[float, str] | None:
+    """The order of classes under which its answers are right more often, and how often that is.
 
-    Half of the images choose the order and the other half judge it: with many classes chance alone finds a good one.
+    Each half of the images chooses an order that the other half judges: with many classes, chance alone finds a good
+    one. It must mend many more images than it spoils, and be better than to guess the most frequent class.
     """
-    said = _logits(teacher, data, index).argmax(1).numpy()
-    counts = np.zeros((teacher.classes, teacher.classes))
-    np.add.at(counts, (said[::2], labels.numpy()[::2]), 1)
+    said, labels = looked.said, looked.labels
+    half = np.random.default_rng(0).permutation(len(said)) % 2
+    right = np.zeros(len(said), dtype=bool)
+    for own in (0, 1):
+        judged = half != own
+        right[judged] = (
+            _best_order(said[half == own], labels[half == own], looked.classes)[said[judged]] == labels[judged]
+        )
+    mended, spoiled = (int((mine & ~other).sum()) for mine, other in ((right, said == labels), (said == labels, right)))
+    if mended - spoiled <= SURE * math.sqrt(mended + spoiled) or right.mean() <= looked.by_chance:
+        return None
+    order = _best_order(said, labels, looked.classes)
+    names = ", ".join(classes[k] for k in order)
+    return float(right.mean()), f"the order of its classes. Set teacher.classes: [{names}]"
+
+
+def _best_order(said: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+    """Which class each output means, if as many answers as can be are to be right; the order that it has, if that is
+    as good as another."""
+    counts = np.eye(classes) / (2 * classes)
+    np.add.at(counts, (said, labels), 1)
     _, order = linear_sum_assignment(counts, maximize=True)
-    return float((order[said[1::2]] == labels.numpy()[1::2]).mean()), order.tolist()
+    found: npt.NDArray[np.int64] = order
+    return found

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,15 +65,28 @@ def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) 
     data = data.seen(data.mean, data.std, side_of(study.teacher, data.images.shape[-1]))
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
     checkpoint.load_weights(model, file, study.teacher.ema)
-    if study.teacher.classes:
-        _reorder(model, study.teacher.classes, classes)
-    # A student exported by an earlier search brings its own normalisation.
+    # A student exported by an earlier search brings its own normalisation, and the names of its classes.
     stored = weight_files.read(file)
     mean, std = _normalisation(study, data, registry.inputs(study.teacher.model))
     own = all(_is_one(stored.get(key), len(mean)) for key in ("mean", "std"))
     if own and not isinstance(study.teacher.normalize, Normalize):
         mean, std = stored["mean"], stored["std"]
+    if study.teacher.classes:
+        _reorder(model, study.teacher.classes, classes)
+    elif own and classes and "classes" in stored:
+        _check_classes(file, stored["classes"], classes)
+        _reorder(model, tuple(stored["classes"]), classes)
     return _frozen(study, model, data, mean, std)
+
+
+def _check_classes(file: Path, own: Sequence[str], classes: tuple[str, ...]) -> None:
+    if sorted(own) != sorted(classes):
+        only, lacking = (", ".join(sorted(a - b)) for a, b in ((set(own), set(classes)), (set(classes), set(own))))
+        raise InputError(
+            f"teacher.checkpoint: {file} was trained for other classes than those of the images. Only it has: {only}; "
+            f"only they have: {lacking}. Name another teacher; if these are the same classes under other names, name "
+            f"the images' classes in the order of its outputs in teacher.classes. Its outputs are: {', '.join(own)}."
+        )
 
 
 def side_of(teacher: schema.Teacher, kept: int) -> int | None:

@@ -66,8 +66,9 @@ def export(
 ) -> FromPixels:
     """Writes the folder; `facts` says what the model is: see `champion.export_winner`. With `probe`, int8 as well."""
     folder.mkdir(parents=True, exist_ok=True)
-    # With its normalisation, so that it can be the teacher of another search.
-    checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), "mean": mean, "std": std})
+    # With its normalisation and classes, so that it can be the teacher of another search.
+    brought = {"mean": mean, "std": std, "classes": list(facts["classes"])}
+    checkpoint.save(folder / WEIGHTS, {"state_dict": dict(model.state_dict()), **brought})
     shutil.copyfile(Path(__file__).with_name(EXAMPLE), folder / EXAMPLE)
     ready = FromPixels(model.cpu().eval(), mean, std).eval()
     try:
