@@ -33,6 +33,13 @@ class DatasetSuite(ABC):
     counts: dict[str, int]
     """Images of each source."""
     side: int
+    tests = 0
+    """Images of the official test."""
+    silent = False
+    """Whether it is there at once, so that there is nothing to say."""
+
+    def made(self, data: Data, asked: Asked | None = None) -> Dataset:
+        return sources.load(data, asked)
 
     @abstractmethod
     def settings(self, tmp_path: Path) -> Data:
@@ -47,7 +54,7 @@ class DatasetSuite(ABC):
         return self.settings(tmp_path)
 
     def test_counts_classes_and_labels(self, data: Data) -> None:
-        dataset = sources.load(data)
+        dataset = self.made(data)
         assert dataset.classes == self.classes
         assert {name: len(source.images) for name, source in dataset.sources.items()} == self.counts
         for source in dataset.sources.values():
@@ -57,12 +64,13 @@ class DatasetSuite(ABC):
             assert not source.images.flags.writeable
             assert not source.labels.flags.writeable
             assert len(source.names) in (0, len(source.images))
+        assert self.tests == (len(dataset.official_test.images) if dataset.official_test else 0)
 
     def test_the_same_again_to_the_last_pixel(self, data: Data) -> None:
-        assert digest(sources.load(data)) == digest(sources.load(data))
+        assert digest(self.made(data)) == digest(self.made(data))
 
     def test_every_image_is_in_one_part_only(self, data: Data) -> None:
-        dataset = sources.load(data)
+        dataset = self.made(data)
         wanted = data.model_copy(update={"split": Split(test=0.2, validation=0.2, teacher=0.2)})
         splits = split(dataset, wanted, 0)
         parts = [splits.teacher, splits.validation, splits.test, *splits.student.values()]
@@ -73,7 +81,8 @@ class DatasetSuite(ABC):
 
     def test_it_says_how_far_it_is(self, data: Data) -> None:
         said: list[str] = []
-        sources.load(data, Asked(progress=said.append))
+        self.made(data, Asked(progress=said.append))
+        assert said or self.silent
         assert all(isinstance(text, str) and text for text in said)
 
     def test_a_study_names_it_and_is_written_and_read_again(self, data: Data) -> None:
@@ -96,7 +105,7 @@ class DecodedSuite(DatasetSuite):
         first = next(iter(self.counts))
         assert len(dataset.sources[first].images) == self.counts[first] - 1
         assert f"{name} (" in dataset.notes[0]
-        assert f"1 of {sum(self.counts.values())}" in dataset.notes[0]
+        assert f"1 of {sum(self.counts.values()) + self.tests}" in dataset.notes[0]
 
     def test_a_class_that_runs_empty_is_refused(self, data: Data, tmp_path: Path) -> None:
         first = next(iter(self.counts))

@@ -48,11 +48,12 @@ def test_damaged_batches_are_refused_before_they_are_unpickled(tmp_path: Path) -
     assert not Path("/tmp/tune_kd_was_here").exists()
 
 
-def test_batches_become_word_sources_and_an_official_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, each: int = 10) -> list[dict[str, object]]:
+    """Two batches of two words and one for tests, `each` images of a word; torchvision is told their md5."""
     from torchvision.datasets import CIFAR10
 
     rng = np.random.default_rng(0)
-    folder = tmp_path / CIFAR10.base_folder
+    folder = root / CIFAR10.base_folder
     folder.mkdir()
 
     def store(name: str, content: object) -> list[str]:
@@ -61,8 +62,8 @@ def test_batches_become_word_sources_and_an_official_test(tmp_path: Path, monkey
         return [name, hashlib.md5(raw).hexdigest()]
 
     def batch(words: list[str]) -> dict[str, object]:
-        labels = [number % 10 for number in range(len(words) * 10)]
-        names = [f"{words[number // 10]}_s_{number:06}.png" for number in range(len(labels))]
+        labels = [number % 10 for number in range(len(words) * each)]
+        names = [f"{words[number // each]}_s_{number:06}.png" for number in range(len(labels))]
         pixels = rng.integers(256, size=(len(labels), 3072), dtype=np.uint8)
         return {"data": pixels, "labels": labels, "filenames": names}
 
@@ -73,7 +74,11 @@ def test_batches_become_word_sources_and_an_official_test(tmp_path: Path, monkey
     monkeypatch.setattr(CIFAR10, "test_list", [store("test_batch", batch(["ant"]))])
     meta = store("batches.meta", {"label_names": list("abcdefghij")})
     monkeypatch.setattr(CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
+    return batches
 
+
+def test_batches_become_word_sources_and_an_official_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = write_cifar10(tmp_path, monkeypatch)
     dataset = sources.load(cifar.Settings(dataset="cifar10", root=str(tmp_path)))
     assert dataset.classes == tuple("abcdefghij")
     found = {name: {cifar.word_of(file) for file in source.names} for name, source in dataset.sources.items()}

@@ -11,17 +11,18 @@ from pydantic import Field
 
 from tune_kd.data import decoding
 from tune_kd.data.decoding import Item, Origin
+from tune_kd.data.pictures import Unreadable
 from tune_kd.data.sources import Asked, Dataset, user_cache
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.schema import OnDisk, Pictures
 
 PREFIX: Final = "torchvision."
 KNOWN: Final = (
-    "Caltech101", "Country211", "DTD", "EMNIST", "EuroSAT", "FGVCAircraft", "FashionMNIST", "Flowers102", "Food101",
-    "GTSRB", "KMNIST", "MNIST", "OxfordIIITPet", "PCAM", "QMNIST", "RenderedSST2", "SEMEION", "STL10", "SUN397", "SVHN",
-    "StanfordCars", "USPS",
+    "Caltech101", "Country211", "DTD", "EuroSAT", "FGVCAircraft", "FashionMNIST", "Flowers102", "Food101", "GTSRB",
+    "KMNIST", "MNIST", "OxfordIIITPet", "PCAM", "RenderedSST2", "SEMEION", "STL10", "SUN397", "SVHN", "StanfordCars",
+    "USPS",
 )  # fmt: skip
-"""Those whose items are an image and the number of its class."""
+"""Those whose items are an image and the number of its class, in splits of the usual names."""
 
 TESTED: Final = ("test",)
 
@@ -64,9 +65,9 @@ def _splits(name: str, root: Path, download: bool) -> Iterator[tuple[str, Any]]:
         try:
             yield split, kind(str(root), **given)
             found.add(split)
-        except ValueError:
-            continue  # it has no such split
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError) as error:
+            if "Unknown value" in str(error):
+                continue  # it has no such split
             raise InputError(
                 f"data.root: torchvision's {name} is not in {root}, or damaged: {' '.join(str(error).split())[:200]}. "
                 "Fetch it with --set data.download=true, or name the folder that holds it with --set data.root=DIR."
@@ -77,7 +78,7 @@ def _ways(known: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if "train" in known:
         yield from (("train", {"train": True}), ("test", {"train": False}))
     elif "split" in known:
-        splits = ("train", "trainval", "val", "test")
+        splits = ("train", "trainval", "val", "valid", "test")
         yield from ((split, {"split": split}) for split in splits)
     else:
         yield "all", {}
@@ -96,9 +97,15 @@ def _labels(opened: Any) -> list[int]:
     for name in ("targets", "labels", "_labels", "y"):
         if (found := getattr(opened, name, None)) is not None:
             return [int(label) for label in found]
+    if (samples := getattr(opened, "_samples", None)) is not None:  # names of files, each with its label
+        return [int(label) for _, label in samples]
     return [int(opened[number][1]) for number in range(len(opened))]
 
 
 def _picture(opened: Any, number: int) -> Image.Image:
-    picture: Image.Image = opened[number][0]
+    """Opened and decoded by torchvision, whose way with damaged files is Pillow's."""
+    try:
+        picture: Image.Image = opened[number][0]
+    except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
+        raise Unreadable(f"damaged: {' '.join(str(error).split())[:120] or type(error).__name__}") from None
     return picture
