@@ -1,16 +1,23 @@
 """Every kind of data set passes the shared suite."""
 
+import errno
 import json
 import shutil
 import struct
+import tempfile
+import tracemalloc
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.data.suite import DatasetSuite, DecodedSuite, digest, png
-from tune_kd.data import digits, folders, hugging_face, sources, tables, torchvision_sets
+from tests.data.test_cifar import write_cifar10
+from tune_kd.data import cifar, digits, folders, hugging_face, objects, parquet, sources, tables, torchvision_sets
+from tune_kd.data.sources import Asked, Dataset
 from tune_kd.data.splits import split
 from tune_kd.errors import InputError
 from tune_kd.space import datasets
@@ -26,9 +33,44 @@ class TestDigits(DatasetSuite):
     classes = tuple("0123456789")
     counts = {"scanned": 1797, "drawn": 100}  # noqa: RUF012
     side = 8
+    silent = True
 
     def settings(self, tmp_path: Path) -> Data:
         return digits.Settings(drawn=100)
+
+
+class TestCifar(DatasetSuite):
+    classes = tuple("abcdefghij")
+    counts = {f"words{number}": 30 for number in (1, 2, 3, 4)}  # noqa: RUF012
+    side = 32
+    tests = 30
+
+    @pytest.fixture(autouse=True)
+    def written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_cifar10(tmp_path, monkeypatch, each=30)
+
+    def settings(self, tmp_path: Path) -> Data:
+        return cifar.Settings(dataset="cifar10", root=str(tmp_path))
+
+
+class TestObjects(DatasetSuite):
+    """Given in Python: pairs of an array and a label."""
+
+    classes = ("0", "1")
+    counts = {"bing": 20, "google": 10}  # noqa: RUF012
+    side = 12
+    silent = True
+
+    def settings(self, tmp_path: Path) -> Data:
+        return objects.Settings()
+
+    def made(self, data: Data, asked: Asked | None = None) -> Dataset:
+        rng = np.random.default_rng(0)
+        pictures = {
+            name: [(rng.integers(256, size=(12, 12, 3), dtype=np.uint8), k % 2) for k in range(count)]
+            for name, count in self.counts.items()
+        }
+        return objects.dataset(pictures)
 
 
 class TestFolder(DecodedSuite):
@@ -122,6 +164,61 @@ class TestTableOfBytes(DecodedSuite):
         return f"row {index + 1}"
 
 
+def test_a_parquet_file_larger_than_memory_is_read_a_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 MB in eight groups of rows, in a third of that; what is read is there, and nothing is left of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    raw = [rng.bytes(120_000) for _ in range(400)]
+    names = [{"bytes": each if n % 100 else None, "path": f"{n}.png"} for n, each in enumerate(raw)]
+    table = pa.table({"image": names, "label": [n % 3 for n in range(400)]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=50)
+    del table, names
+    held: list[int] = []
+    honest, before = parquet.Stretch, pa.total_allocated_bytes()
+
+    def counted(*given: Any) -> parquet.Stretch:
+        held.append(pa.total_allocated_bytes() - before)
+        return honest(*given)
+
+    monkeypatch.setattr(parquet, "Stretch", counted)
+    tracemalloc.start()
+    try:
+        rows, columns = parquet.rows(tmp_path / "t.parquet", None)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert max(most, *held) < 16_000_000
+    assert len(held) == 396
+    assert columns == ["image", "label"]
+    assert [row["label"] for row in rows] == [n % 3 for n in range(400)]
+    for n in (399, 1, 250, 57):
+        assert rows[n]["image"].read() == raw[n]
+    assert rows[100]["image"] == {"bytes": None, "path": "100.png"}
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_bytes_that_a_disk_has_no_room_for_are_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path / "cache"))
+    pq.write_table(pa.table({"image": [png(1)] * 4, "label": ["a", "b"] * 2}), tmp_path / "t.parquet")
+
+    def full(**given: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(InputError, match=r"cannot be copied to .*No space left.*TUNE_KD_CACHE"):
+        sources.load(tables.Settings(file=str(tmp_path / "t.parquet")))
+
+
 class TestHuggingFace(DecodedSuite):
     """As save_to_disk writes it."""
 
@@ -179,6 +276,7 @@ class TestTorchvision(DatasetSuite):
     ))  # fmt: skip
     counts = {"train": 10 * EACH}  # noqa: RUF012
     side = 28
+    tests = 10 * EACH
 
     def settings(self, tmp_path: Path) -> Data:
         raw = tmp_path / "FashionMNIST" / "raw"
@@ -193,16 +291,37 @@ class TestTorchvision(DatasetSuite):
             (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, len(labels)) + labels.tobytes())
         return torchvision_sets.Settings(dataset="torchvision.FashionMNIST", root=str(tmp_path), image_size=28)
 
-    def test_its_test_images_are_the_test(self, data: Data) -> None:
-        official = sources.load(data).official_test
-        assert official is not None
-        assert len(official.images) == 10 * EACH
 
-    def test_what_is_not_there_says_how_to_get_it(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"torchvision's SVHN is not in .*--set data.download=true"):
-            sources.load(torchvision_sets.Settings(dataset="torchvision.SVHN", root=str(tmp_path)))
-        with pytest.raises(InputError, match=r"torchvision.SVHM is not known here\. Did you mean 'SVHN'"):
-            sources.load(torchvision_sets.Settings(dataset="torchvision.SVHM", root=str(tmp_path)))
+class TestTorchvisionsFiles(DecodedSuite):
+    """Country211's files, made here: pictures in folders, three splits."""
+
+    classes = ("cat", "dog")
+    counts = {"train": 2 * EACH, "valid": 2 * EACH}  # noqa: RUF012
+    side = 16
+    tests = 2 * EACH
+
+    def settings(self, tmp_path: Path) -> Data:
+        for number, (split_name, label) in enumerate(product(("train", "valid", "test"), self.classes)):
+            folder = tmp_path / "country211" / split_name / label
+            folder.mkdir(parents=True)
+            for image in range(EACH):
+                (folder / f"{image}.png").write_bytes(png(number * EACH + image))
+        return torchvision_sets.Settings(dataset="torchvision.Country211", root=str(tmp_path), image_size=16)
+
+    def spoil(self, tmp_path: Path, index: int, raw: bytes) -> str:
+        (tmp_path / "country211" / "train" / "cat" / f"{index}.png").write_bytes(raw)
+        return f"train/{index:06}"
+
+
+@pytest.mark.parametrize("name", torchvision_sets.KNOWN)
+def test_what_torchvision_has_not_says_how_to_get_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"torchvision's {name} is not in .*--set data.download=true"):
+        sources.load(torchvision_sets.Settings(dataset=f"torchvision.{name}", root=str(tmp_path)))
+
+
+def test_an_unknown_one_of_torchvision_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"torchvision.SVHM is not known here\. Did you mean 'SVHN'"):
+        sources.load(torchvision_sets.Settings(dataset="torchvision.SVHM"))
 
 
 def test_splits_as_people_have_them_are_taken_as_such(tmp_path: Path) -> None:

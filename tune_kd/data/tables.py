@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from tune_kd.data import columns, decoding
+from tune_kd.data import columns, decoding, parquet
 from tune_kd.data.decoding import Item, Origin, read_file
 from tune_kd.data.pictures import Unreadable
 from tune_kd.data.sources import Asked, Dataset
@@ -33,7 +33,7 @@ class Settings(Pictures):
 
 def load(data: Settings, asked: Asked) -> Dataset:
     path = Path(data.file).expanduser()
-    rows, names = _rows(path)
+    rows, names = _rows(path, data.image_column)
     image = columns.chosen(data.image_column, "image", columns.IMAGE, names)
     label = columns.chosen(data.label_column, "label", columns.LABEL, names)
     source = columns.optional(data.source_column, "source", ("source",), names)
@@ -63,24 +63,21 @@ def _item(
 
 
 def _read(value: Any, root: Path) -> bytes:
-    """A path, the bytes themselves, or both as Hugging Face's parquet files have them."""
+    """A path, or the bytes themselves; Hugging Face's parquet files have both side by side."""
     if isinstance(value, Mapping):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        return value
+        value = value.get("path")
+    if isinstance(value, parquet.Stretch):
+        return value.read()
     if not value:
         raise Unreadable("the table names no file")
     return read_file(root / str(value))
 
 
-def _rows(path: Path) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """The rows, and the names of the columns."""
+def _rows(path: Path, image: str | None) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+    """The rows, and the names of the columns; which is that of the images decides how it is read."""
     try:
         if path.suffix in (".parquet", ".pq"):
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path)
-            return table.to_pylist(), list(table.column_names)
+            return parquet.rows(path, image)
         with path.open(newline="", encoding="utf-8-sig") as file:
             head = file.readline()
             file.seek(0)
@@ -91,6 +88,8 @@ def _rows(path: Path) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
         raise InputError(
             f"data.file: there is no file '{path}' (seen from {Path.cwd()}). Name a CSV or parquet file."
         ) from None
+    except InputError:
+        raise
     except Exception as error:  # a reader raises many kinds on a file that is something else
         raise InputError(
             f"data.file: {path} cannot be read as {'parquet' if path.suffix != '.csv' else 'CSV'}: "
