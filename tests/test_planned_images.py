@@ -29,11 +29,12 @@ def prepared(tmp_path: Path) -> Prepared:
     return prepare(plan.make(load(STUDY, [f"data.root={tmp_path}"])), lambda text: None)
 
 
-def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepared: Prepared) -> None:
-    first, *notes = image_words(prepared, ["all"])
+def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepared: Prepared, tmp_path: Path) -> None:
+    first, room, *notes = image_words(prepared, ["all"])
     students = sum(map(len, prepared.splits.student.values()))
     assert first.startswith("Images: 12 for tests, 12 for validation, 12 for the teacher; for students bing ")
     assert 36 + students <= 60
+    assert room == f"Decoded, 60 images of 32 x 32 pixels take 0.2 MB in {tmp_path / '.tune_kd'}."
     assert "1 of 61 files" in notes[0]
     assert "bing/cat/0.img (no image format that Pillow reads)" in notes[0]
     assert notes[1].startswith(

@@ -1,11 +1,15 @@
 """What a plan says of the images: how many there are of each class in each source, and who gets how many."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from tune_kd.data import classes
+from tune_kd.data.decoding import in_words
+from tune_kd.data.sources import Images
 from tune_kd.preparation import Prepared
 
 WIDEST = 50
@@ -28,12 +32,23 @@ def _ends(counts: tuple[int, ...], named: tuple[str, ...]) -> list[str]:
     return [f"{named[place]} {counts[place]:,}" for place in places]
 
 
+def _kept(images: Images) -> str | None:
+    """What decoded images take, and where; those of a fixed size are read from files of their own each time."""
+    if not isinstance(images, np.memmap) or images.filename is None:
+        return None
+    count, _, height, width = images.shape
+    place = Path(images.filename).parent
+    return f"Decoded, {count:,} images of {width} x {height} pixels take {in_words(images.nbytes)} in {place}."
+
+
 def image_words(prepared: Prepared, sizes: Sequence[Any]) -> Iterator[str]:
     """Who gets what, where some classes are rarer, and everything that a search would note about the images."""
     splits = prepared.splits
     students = ", ".join(f"{name} {len(own):,}" for name, own in splits.student.items() if len(own))
     set_apart = f"{len(splits.test):,} for tests, {len(splits.validation):,} for validation"
     yield f"Images: {set_apart}, {len(splits.teacher):,} for the teacher; for students {students}."
+    if kept := _kept(splits.images):
+        yield kept
     if told := classes.words(sizes, *prepared.per_class):
         yield told
     yield from prepared.notes

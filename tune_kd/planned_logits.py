@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from tune_kd import names, plan
+from tune_kd.data.decoding import in_words
 from tune_kd.data.sources import user_cache
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
@@ -78,7 +79,7 @@ def cache_words(todo: Plan, prepared: Prepared) -> list[str]:
         whose = f"{teachers} teachers'" if teachers > 1 else "the teacher's"
         counts = " and ".join(f"{views.count:,}" for views in cached)
         each = f"{counts} view{'s' * (counts != '1')} of each of {images:,} images"
-        lines.append(f"Cache: {whose} logits for {each} take {_size(needed)}{_room(needed)}.")
+        lines.append(f"Cache: {whose} logits for {each} take {in_words(needed)}{_room(needed)}.")
     if any(views.mixing for views in _kinds(todo)):
         what = " and ".join(augmentations.MIXED)
         lines.append(f"Nothing of {what} is cached: the teacher runs for every picture of every epoch.")
@@ -91,10 +92,6 @@ def _kinds(todo: Plan) -> list[Views]:
     return [Views.of(study.augment.model_copy(update={"kind": kind}), study.seed) for kind in kinds]
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{max(0.1, count / 1e6):,.1f} MB"
-
-
 def _room(needed: int) -> str:
     """Whether they have it; a folder that is not there yet will be made on the disk of the one above it."""
     folder = user_cache()
@@ -103,4 +100,4 @@ def _room(needed: int) -> str:
     free = shutil.disk_usage(folder).free
     if needed <= logits.LARGEST_SHARE_OF_DISK * free:
         return f" in {user_cache()}"
-    return f", too much for a disk with {_size(free)} free, so the teacher runs instead: lower augment.bank"
+    return f", too much for a disk with {in_words(free)} free, so the teacher runs instead: lower augment.bank"

@@ -185,6 +185,7 @@ def _pictures(
 def _results(items: Sequence[Item], cache: PictureCache, progress: Progress) -> Generator[Picture | Left, None, None]:
     """All items in threads, as Pillow and SHA-256 leave the interpreter free, with word of how far it is."""
     told = began = time.monotonic()
+    room = in_words(len(items) * 3 * cache.size**2)
     pool = ThreadPoolExecutor(min(32, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
@@ -192,7 +193,8 @@ def _results(items: Sequence[Item], cache: PictureCache, progress: Progress) -> 
             for done, result in enumerate(_ahead(pool, items, cache), start=1):
                 if time.monotonic() - told > 0.5 or done == len(items):
                     told = time.monotonic()
-                    progress(f"{done:,} of {len(items):,} images read{_left_in_words(done, len(items), told - began)}")
+                    left = _left_in_words(done, len(items), told - began)
+                    progress(f"{done:,} of {len(items):,} images read, {room} once decoded{left}")
                 yield result
     finally:
         pool.shutdown(cancel_futures=True)
@@ -209,6 +211,10 @@ def _ahead(pool: ThreadPoolExecutor, items: Sequence[Item], cache: PictureCache)
         yield waiting.popleft().result()
 
 
+def in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(0.1, size / 1e6):,.1f} MB"
+
+
 def _left_in_words(done: int, count: int, seconds: float) -> str:
     """How long it still takes, once that is worth saying."""
     left = seconds / done * (count - done)
@@ -223,7 +229,7 @@ def _read(item: Item, cache: PictureCache) -> Picture | Left:
         known = cache.get(digest)
         return Picture(item, digest, _decoded(raw, cache) if known is None else known, known is None)
     except OSError as error:
-        return Left(item, f"cannot be opened: {error.strerror}")
+        return Left(item, f"cannot be opened: {error.strerror or error}")
     except Unreadable as error:
         return Left(item, str(error))
 

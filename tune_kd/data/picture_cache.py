@@ -82,6 +82,8 @@ class PictureCache:
                 made: Images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                 held = temporary.open("rb+")
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The disk's room is taken now: a full disk kills a process that writes to a hole in a mapped file.
+                os.posix_fallocate(held.fileno(), 0, temporary.stat().st_size)
                 self._written, self._held = temporary, held
                 return made
             except OSError as error:
