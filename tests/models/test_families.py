@@ -1,5 +1,6 @@
 """Each family of networks passes the shared suite; weights that come with a name bring their own normalisation."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,11 @@ import torch
 from tests.models.suite import NetworkSuite
 from tune_kd.errors import InputError
 from tune_kd.models import registry
+from tune_kd.space.designs import front_models
+from tune_kd.space.load import load
+from tune_kd.training import measures
+from tune_kd.training.costs import costs
+from tune_kd.tuning.fronts import front
 
 OWN = """
 from torch import nn
@@ -101,15 +107,49 @@ def test_without_a_network_timm_says_what_to_put_where(no_network: Path) -> None
         assert part in str(caught.value)
 
 
-def test_timm_from_the_hubs_cache(no_network: Path) -> None:
-    """The cache as the hub lays it out, filled here by hand."""
-    timm, save_file = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch").save_file
-    trained = timm.create_model("test_resnet", num_classes=1000)
-    home = no_network / "hub" / "models--timm--test_resnet.r160_in1k"
+def in_the_hubs_cache(hub: Path, repository: str) -> Path:
+    """The cache as the hub lays it out, filled here by hand: where a repository's files stand."""
+    home = hub / f"models--{repository.replace('/', '--')}"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
     (home / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    save_file(trained.state_dict(), home / "snapshots" / ("0" * 40) / "model.safetensors")
+    return home / "snapshots" / ("0" * 40)
+
+
+def test_a_network_of_somebodys_from_the_hubs_cache(no_network: Path) -> None:
+    """`hf-hub:owner/name`: which network it is and how it wants its pictures stand beside its weights."""
+    timm, save_file = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch").save_file
+    name = "hf-hub:somebody/birds"
+    with pytest.raises(InputError, match=r"fetch the repository somebody/birds into .*hub elsewhere and copy it"):
+        registry.inputs(name)
+    trained = timm.create_model("test_resnet", num_classes=7)
+    home = in_the_hubs_cache(no_network / "hub", "somebody/birds")
+    save_file(trained.state_dict(), home / "model.safetensors")
+    wanted = {"input_size": [3, 96, 96], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bicubic",
+              "crop_pct": 0.9, "num_classes": 7, "first_conv": "conv1.0", "classifier": "fc"}  # fmt: skip
+    config = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": wanted}
+    (home / "config.json").write_text(json.dumps(config))
+    inputs = registry.inputs(name)
+    assert inputs is not None
+    assert (inputs.mean, inputs.std, inputs.size) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 96)
+    registry.check(name, classes=7, in_shape=(3, 64, 64))
+    start = registry.start(name, True, classes=7, in_shape=(3, 64, 64))
+    assert start is not None
+    assert not start.new_head
+    assert start.inputs == inputs
+    own = registry.build(name, classes=7, in_shape=(3, 64, 64))
+    start.put_into(own)
+    assert all(torch.equal(own.state_dict()[key], value) for key, value in trained.state_dict().items())
+    other = registry.start(name, True, classes=5, in_shape=(3, 64, 64))
+    assert other is not None
+    assert other.new_head
+
+
+def test_timm_from_the_hubs_cache(no_network: Path) -> None:
+    timm, save_file = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch").save_file
+    trained = timm.create_model("test_resnet", num_classes=1000)
+    home = in_the_hubs_cache(no_network / "hub", "timm/test_resnet.r160_in1k")
+    save_file(trained.state_dict(), home / "model.safetensors")
     start = registry.start("timm.test_resnet", True, classes=5, in_shape=(3, 64, 64))
     assert start is not None
     assert start.new_head
@@ -140,6 +180,33 @@ def test_torchvision_by_the_name_of_its_weights(no_network: Path, monkeypatch: p
     assert torch.equal(start.weights["features.0.weight"], trained.state_dict()["features.0.weight"])
     with pytest.raises(InputError, match=r"no weights 'IMAGENET1K_V9'\. Did you mean 'IMAGENET1K_V1'"):
         registry.start(name, "IMAGENET1K_V9", classes=5, in_shape=(3, 64, 64))
+
+
+@pytest.mark.parametrize("objective", ["size", "macs", "latency"])
+def test_students_of_timm_make_a_front_with_what_they_cost(objective: str) -> None:
+    """Two networks, each at two sizes of pictures."""
+    pytest.importorskip("timm")
+    first, second = "timm.test_resnet", "timm.test_convnext"
+    study = load(
+        "study: front\nsearch: {kd.alpha: {uniform: [0.1, 1.0]}}\n",
+        [f"objectives=[accuracy, {objective}]", f"search.student.model={{choice: [{first}, {second}]}}",
+         "search.student.image_size={choice: [32, 160]}"],
+    )  # fmt: skip
+    found = costs(study, 5, lambda side: (3, side or 0, side or 0))
+    assert list(found) == list(front_models(study))
+    assert set(found) == {f"{name} at {side} px" for name in (first, second) for side in (32, 160)}
+    assert min(found.values()) > 0  # how fast a busy machine is, nobody knows
+    for name in (first, second):
+        built = registry.build(name, classes=5, in_shape=(3, 32, 32))
+        for side in (32, 160):
+            exact = {"size": measures.size_mb(built), "macs": measures.macs(built, (3, side, side))}
+            assert objective == "latency" or found[f"{name} at {side} px"] == exact[objective]
+    # From cheap to dear, less one that is no better than a cheaper one.
+    cheap, poor, *_, dear = names = sorted(found, key=found.__getitem__)
+    points = {place: (found[name], 0.1 if name == poor else 0.5 + 0.1 * place) for place, name in enumerate(names)}
+    chosen = [names[place] for place in front(points)]
+    assert (chosen[0], chosen[-1]) == (cheap, dear)
+    assert poor not in chosen
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
