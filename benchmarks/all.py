@@ -41,6 +41,7 @@ SUITE = (
     Benchmark("shared_views", 3, ("--images", "1024", "--epochs", "2", "--rounds", "2")),
     Benchmark("driver", 2, ("--trials", "2000"), rooted=False),
     Benchmark("first_report", 2, ("--rounds", "3"), rooted=False),
+    Benchmark("many_workers", 2, ("--trials", "600"), rooted=False),
     Benchmark("many_trials", 2, ("--trials", "1000"), rooted=False),
     Benchmark("optuna_overhead", 3, ("--rounds", "1"), rooted=False),
     Benchmark("two_workers", 2, ("--rounds", "3")),

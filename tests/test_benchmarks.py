@@ -50,6 +50,13 @@ def test_the_drivers_own_work_is_measured_a_tenth_at_a_time(tmp_path: Path) -> N
     assert len(told["rounds"]["ours"][0]["seconds_per_tenth"]) == 10
 
 
+def test_many_workers_train_every_epoch_in_one_process(tmp_path: Path) -> None:
+    arguments = ("--workers", "3", "--trials", "6", "--reports", "2", "--seconds", "0.05")
+    told = bench("many_workers", tmp_path, *arguments)
+    assert told["equal_work"] == {"reports": 12}
+    assert told["results"]["share of the time that workers train"]["at_least"] == 0.95
+
+
 def test_optuna_overhead_runs_as_many_trials_on_both_sides(ray_address: str, tmp_path: Path) -> None:
     arguments = ("--trials", "4", "--seconds", "0.05", "--rounds", "1", "--address", ray_address)
     told = bench("optuna_overhead", tmp_path, *arguments)

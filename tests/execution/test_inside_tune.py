@@ -57,6 +57,20 @@ def test_tune_passes_the_two_numbers_that_are_ignored() -> None:
     assert "buffer_time_s" in inspect.getsource(tune_controller)
 
 
+def test_tune_counts_no_callbacks_for_which_it_would_import_mlflow() -> None:
+    assert "air_usage.tag_callbacks(callbacks)" in inspect.getsource(sys.modules["ray.tune.tune"])
+    program = (
+        "import sys\n"
+        "from ray.tune.tune import air_usage\n"
+        "from tune_kd.execution import inside_tune\n"
+        "inside_tune.settle()\n"
+        "air_usage.tag_callbacks([inside_tune.Course(None)])\n"
+        "assert 'mlflow' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_changes_nothing_of_the_process() -> None:
     """A notebook that imports the package keeps its own Tune, and its own optimizers."""
     program = (

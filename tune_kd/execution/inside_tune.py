@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ray import tune
+from ray.air._internal import usage
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Experiment, Trial
 from ray.tune.progress_reporter import ProgressReporter, TrialProgressCallback
@@ -52,6 +53,8 @@ def settle() -> None:
     # Tune sets a variable in its trials' processes for the sake of another library, so Ray would have to start new ones
     # instead of using those that it holds ready.
     class_cache.DEFAULT_ENV_VARS.clear()
+    # To count callbacks of its own Tune imports MLflow, while the first trials start and wait for a processor.
+    usage.tag_callbacks = lambda callbacks: False
 
 
 class Hears(Protocol):
