@@ -213,8 +213,8 @@ def forecast(table: Table, siblings: tuple[Table, ...]) -> Forecast | None:
 
 
 @cache
-def tried_first(table: Table, siblings: tuple[Table, ...]) -> Sequence[Mapping[str, Any]]:
-    return best_settings(relatives(table, siblings), table.study(1, "random"))
+def tried_first(table: Table, siblings: tuple[Table, ...], trials: int) -> Sequence[Mapping[str, Any]]:
+    return best_settings(relatives(table, siblings), table.study(trials, "random"))
 
 
 def replay(
@@ -232,7 +232,7 @@ def replay(
     study = table.study(trials, kind).model_copy(update={"seed": seed})
     if within < math.inf:
         study = study.model_copy(update={"budget": study.budget.model_copy(update={"seconds": within})})
-    ledger = RecordedLedger(table, study, rule, seed, tried_first(table, siblings))
+    ledger = RecordedLedger(table, study, rule, seed, tried_first(table, siblings, trials))
     arm = ledger.plan.arms[0]
     now, count, epochs = 0.0, 0, 0
     conductor = Conductor(ledger.plan, ledger, Everyone([]), clock=lambda: now, forecast=forecast(table, siblings))

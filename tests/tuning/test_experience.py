@@ -14,6 +14,7 @@ from tune_kd.space.load import load
 from tune_kd.space.stored import asked
 from tune_kd.space.study import Study
 from tune_kd.tuning import experience
+from tune_kd.tuning.forecast import Past
 
 SMALL = ("conditions=null", "first=[]", "budget.trials=9", "budget.epochs=9", "budget.experience=on")
 WHOLE = (*SMALL, "budget.early_stopping=none", "budget.trials=24")
@@ -34,7 +35,7 @@ def searched(folder: Path, *settings: str) -> Play:
 
 
 def test_a_later_search_tries_the_best_first_as_many_in_each_arm(tmp_path: Path) -> None:
-    before = searched(tmp_path / "before", *SMALL)
+    before = searched(tmp_path / "before", *SMALL, "budget.trials=10")
     study = replaced_size(before)
     known = Remembered.of(study, tmp_path / "after", resume=False)
     assert known.searches == 1
@@ -47,6 +48,14 @@ def test_a_later_search_tries_the_best_first_as_many_in_each_arm(tmp_path: Path)
     for arm in after.plan.arms:
         tried = [entry.config["train.lr"] for entry, _ in after.ledger.entries(arm)]
         assert tried == [point["train.lr"] for point in known.first]
+
+
+@pytest.mark.parametrize(("trials", "most"), [(4, 0), (5, 1), (9, 1), (10, 2), (40, 3)])
+def test_of_few_trials_few_are_spent_on_what_was_best_elsewhere(trials: int, most: int) -> None:
+    study = load("study: x\nsearch: {train.lr: {loguniform: [0.001, 0.1]}}\n", [f"budget.trials={trials}"])
+    pasts = [Past(str(n), "scratch", 2, ({"train.lr": n / 100},), ((0.1, n / 10),)) for n in range(1, 6)]
+    first = experience.best_settings(pasts, study)
+    assert [point["train.lr"] for point in first] == [0.05, 0.04, 0.03][:most]
 
 
 def replaced_size(play: Play) -> Study:
@@ -87,12 +96,12 @@ def test_only_what_ran_through_teaches_a_forecast(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_changed(tmp_path: Path) -> None:
-    plan = searched(tmp_path / "one", *SMALL).plan
+    plan = searched(tmp_path / "one", *SMALL, "budget.trials=10").plan
     known = Remembered.of(plan.study, tmp_path, resume=False)
     assert Remembered().changed(plan, 0) == []
     assert known.changed(plan, 5) == [
         f"{len(known.first)} settings of 1 earlier search were tried first in each arm",
-        "5 of 18 trainings were stopped by a forecast learned from 1 earlier search",
+        "5 of 20 trainings were stopped by a forecast learned from 1 earlier search",
     ]
     assert "nothing to say" in replace(known, first=()).changed(plan, 0)[0]
 

@@ -28,6 +28,8 @@ LATEST: Final = 8
 """Searches that teach a new one; older ones say little more, and learning takes time."""
 MOST: Final = 3
 """Settings of earlier searches that are tried first: each is tried instead of something new."""
+SHARE: Final = 5
+"""One of so many trials at most: where few are made, what is best elsewhere is a dear guess."""
 SUFFIX: Final = ".json"
 
 
@@ -151,4 +153,4 @@ def best_settings(pasts: Sequence[Past], study: Study) -> list[Mapping[str, Any]
         shared = str({key: value for key, value in point.items() if not key.startswith("kd.")})
         if point:
             found.setdefault(shared, point)
-    return list(found.values())[:MOST]
+    return list(found.values())[: min(MOST, study.budget.trials // SHARE)]
