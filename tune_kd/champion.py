@@ -18,7 +18,7 @@ from tune_kd.models import build
 from tune_kd.plan import Plan
 from tune_kd.preparation import Prepared
 from tune_kd.space.designs import called
-from tune_kd.space.study import resolve
+from tune_kd.space.study import Study, resolve
 from tune_kd.storage.stores import Storage
 from tune_kd.tracking import Tracker
 from tune_kd.training import checkpoint
@@ -50,7 +50,7 @@ def crown(folder: Path, plan: Plan, prepared: Prepared, ledger: Ledger, storage:
     try:
         module = export_winner(target, plan, prepared, best)
         weights = target / exporting.WEIGHTS
-        example = _example(prepared, resolve(study, best.entry.config).student.image_size)
+        example = _example(prepared, resolve(study, best.entry.config))
         tracker.register_champion(module, name=study.study, example=example, weights=weights, note=note)
     except TuneKDError as error:
         # A student that torch cannot export is still a result: its weights lie among the checkpoints.
@@ -80,6 +80,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
     """The winner as `model/`."""
     name = str(best.entry.config[names.STUDENT_MODEL])
     mean, std = prepared.normalisation(name)
+    start = prepared.students.get(name)
     study = resolve(plan.study, best.entry.config)
     shape = prepared.of(study.student.image_size)
     classes = len(prepared.splits.classes)
@@ -102,12 +103,13 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "in_shape": list(shape),
         "mean": mean,
         "std": std,
+        "interpolation": start.inputs.filter if start and start.inputs else "bicubic",
         "torch": torch.__version__,
     } | ({"rebuilt_by": best.entry.config["kd.method"]} if model is not plain else {})
     splits, data = prepared.splits, study.data
     training = student_indices(splits, data.source, data.size, data.weight)
     images, labels = as_tensor(splits.images), as_tensor(splits.labels)
-    probe = Probe(images, labels, training, splits.test, study.student.image_size)
+    probe = Probe(images, labels, training, splits.test, study.student.image_size, prepared.interpolation(name))
     return exporting.export(folder, model, mean, std, facts, probe)
 
 
@@ -118,8 +120,9 @@ def in_int8(folder: Path) -> dict[str, Any]:
     return {**facts["int8"], "test_accuracy_fp32": facts["test_accuracy"]} if facts.get("int8") else {}
 
 
-def _example(prepared: Prepared, side: int | None) -> np.ndarray:
+def _example(prepared: Prepared, study: Study) -> np.ndarray:
     """Two pictures as the exported winner takes them, not normalised."""
     pictures = torch.from_numpy(prepared.splits.images[prepared.splits.validation[:2]])
-    shown: np.ndarray = resized(pictures, side).float().numpy()
+    student = study.student
+    shown: np.ndarray = resized(pictures, student.image_size, prepared.interpolation(student.model)).float().numpy()
     return shown

@@ -61,6 +61,9 @@ REPORTED: Final = (
 )
 BEST_VAL_ACCURACY: Final = "best_val_accuracy"
 
+Interpolation = Literal["bicubic", "bilinear"]
+"""Filters by which pictures are resized, antialiased both."""
+
 ACCURACY: Final[Literal["accuracy"]] = "accuracy"
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 """What a study can choose by."""

@@ -16,12 +16,12 @@ from tune_kd.data.splits import ALL, Splits, by_name, split, student_indices
 from tune_kd.errors import InputError
 from tune_kd.models import registry
 from tune_kd.models.layout import ImageShape
-from tune_kd.models.network import Start, normalisation
+from tune_kd.models.network import Start, interpolation, normalisation
 from tune_kd.plan import Plan
 from tune_kd.space.allowed import mix_parts, takes_weight
 from tune_kd.space.designs import designs, levels
 from tune_kd.space.methods import METHODS, SAME, parts
-from tune_kd.space.schema import Data, Teacher
+from tune_kd.space.schema import Data, Pictures, Teacher
 from tune_kd.space.study import Study, by_teacher, lessons, methods_of
 from tune_kd.teacher import making
 from tune_kd.teacher.doubts import doubts
@@ -84,6 +84,11 @@ class Prepared:
         """A student's: that of the weights it begins with, else the data set's."""
         return normalisation(self.students.get(model), self.mean, self.std)
 
+    def interpolation(self, model: str) -> names.Interpolation:
+        """By what a student sees pictures at a smaller size than they are kept at."""
+        start = self.students.get(model)
+        return interpolation(start.inputs if start else None)
+
 
 def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None = None) -> Prepared:
     """Loads and splits the images, and makes sure that every cell can be trained on them.
@@ -91,12 +96,14 @@ def prepare(plan: Plan, progress: Callable[[str], None], dataset: Dataset | None
     A data set that was made in Python is given as it is.
     """
     study = plan.study
+    interpolation, told = _filter(study)
     if dataset is None:
-        dataset = sources.load(study.data, sources.Asked(study.seed, progress, _named(study), _side(study)))
+        asked = sources.Asked(study.seed, progress, _named(study), _side(study), interpolation)
+        dataset = sources.load(study.data, asked)
     splits = split(dataset, study.data, study.seed)
     mean, std = IMAGENET if study.data.normalize == "imagenet" else statistics(splits)
     sides = tuple(making.side_of(own.teacher, splits.images.shape[-1]) for own in by_teacher(study))
-    notes = *dataset.notes, *_meant(study.data, dataset), *splits.notes
+    notes = *dataset.notes, *_meant(study.data, dataset), *splits.notes, *told
     prepared = Prepared(splits, mean, std, notes, _largest(study), sides, sources=_counts(dataset))
     check(plan, prepared)
     return _with_weights(study, _looked_into(study, prepared))
@@ -138,6 +145,24 @@ def _side(study: Study) -> int | None:
         own += [registry.inputs(str(name)) for name in levels(study, names.STUDENT_MODEL)]
     named = [*filter(None, sides), *(each.image_size for each in taught if each.image_size)]
     return max([*named, *(each.size for each in own if each)], default=None)
+
+
+def _filter(study: Study) -> tuple[names.Interpolation, tuple[str, ...]]:
+    """By what pictures are resized to the size that they are kept at, and what is to be said of it. Who sees them at a
+    smaller one has them resized once more, by a filter of its own."""
+    if not isinstance(study.data, Pictures):
+        return "bicubic", ()
+    kept, taught = study.data.image_size or _side(study), [each.teacher for each in by_teacher(study)]
+    seen = [(each.model, making.side_of(each, kept or 0), making.own_inputs(each)) for each in taught]
+    if study.student.pretrained is not False:
+        students = product(map(str, levels(study, names.STUDENT_MODEL)), levels(study, names.STUDENT_SIDE))
+        seen += [(model, side, registry.inputs(model)) for model, side in students]
+    found = {model: inputs.filter for model, side, inputs in seen if inputs and side in (None, kept)}
+    if len(set(found.values())) < 2:
+        return next(iter(found.values()), "bicubic"), ()
+    each = ", ".join(f"{model} {by}" for model, by in found.items())
+    told = f"The weights were trained on images resized by different filters ({each}), and see the same ones here"
+    return "bicubic", (f"{told}: resized by a bicubic one.",)
 
 
 def _largest(study: Study) -> int | None:

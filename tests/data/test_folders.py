@@ -5,6 +5,7 @@ import sys
 import threading
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_pictures_are_decoded_once_even_when_the_folder_moves(root: Path, monkey
     (moved / "google" / "cat" / "new.png").write_bytes(png("white"))
     decoded: list[int] = []
     honest = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
+    monkeypatch.setattr(decoding, "decode", lambda raw, *kind: decoded.append(len(raw)) or honest(raw, *kind))
     second = load(moved)
     assert len(decoded) == 1
     assert greys(second, "google") == [20, 21, 22, 255, 30, 31, 32]
@@ -314,17 +315,17 @@ def test_an_interrupted_reading_goes_on_where_it_was(root: Path, monkeypatch: py
     decoded: list[int] = []
     honest = decoding.decode
 
-    def stopped(raw: bytes, size: int, fit: str) -> np.ndarray:
+    def stopped(raw: bytes, *kind: Any) -> np.ndarray:
         if len(decoded) == 8:
             raise KeyboardInterrupt
         decoded.append(len(raw))
-        return honest(raw, size, fit)  # type: ignore[arg-type]
+        return honest(raw, *kind)
 
     monkeypatch.setattr(decoding, "decode", stopped)
     monkeypatch.setattr(decoding.os, "cpu_count", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         load(root)
-    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
+    monkeypatch.setattr(decoding, "decode", lambda raw, *kind: decoded.append(len(raw)) or honest(raw, *kind))
     assert len(load(root).sources["google"].labels) == 6
     assert len(decoded) == 12  # each image once
 
@@ -335,13 +336,13 @@ from tune_kd.data import decoding, folders, picture_cache, sources
 picture_cache.NOTE_SECONDS = 0.0
 decoding.os.cpu_count = lambda: 1
 honest, seen = decoding.decode, []
-def decode(raw, size, fit):
+def decode(raw, *kind):
     seen.append(raw)
     if len(seen) == 9:
         while not written():
             pass
         os.kill(os.getpid(), signal.SIGKILL)
-    return honest(raw, size, fit)
+    return honest(raw, *kind)
 def written():
     import numpy
     found = [*folders.Path(sys.argv[1], ".tune_kd").glob("*.rows")]
@@ -356,7 +357,7 @@ def test_what_a_killed_process_has_decoded_is_taken_over(root: Path, monkeypatch
     assert done.returncode == -signal.SIGKILL, done.stderr
     decoded: list[int] = []
     honest = decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda raw, size, fit: decoded.append(len(raw)) or honest(raw, size, fit))
+    monkeypatch.setattr(decoding, "decode", lambda raw, *kind: decoded.append(len(raw)) or honest(raw, *kind))
     again = load(root)
     assert greys(again, "bing") == [0, 1, 2, 10, 11, 12]
     assert greys(again, "google") == [20, 21, 22, 30, 31, 32]

@@ -24,7 +24,7 @@ FACTS: dict[str, Any] = {
     "study": "pets", "architecture": "resnet8", "arm": "distilled", "pretrained": False,
     "cell": {"data.size": 100}, "config": {}, "seed": 7,
     "test_accuracy": 0.9, "test_images": 200, "digests": {"test": "ab" * 20}, "classes": ["cat", "dog", "fish"],
-    "in_shape": SHAPE, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "torch": "2",
+    "in_shape": SHAPE, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "torch": "2",
 }  # fmt: skip
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from PIL.Image import Image
 
 from tune_kd.data.picture_cache import PictureCache
-from tune_kd.data.pictures import Fit, Unreadable, decode, drawn
-from tune_kd.data.sources import Dataset, Images, Progress, Source
+from tune_kd.data.pictures import Unreadable, decode, drawn
+from tune_kd.data.sources import Asked, Dataset, Images, Progress, Source
 from tune_kd.errors import InputError, did_you_mean
+from tune_kd.space.schema import Pictures
 
 SIZE: Final = 32
 MAX_BYTES: Final = 1 << 28
@@ -63,16 +64,15 @@ def dataset(
     kind: str,
     origin: Origin,
     items: Sequence[Item],
-    size: int | None,
-    progress: Progress,
-    fit: Fit = "crop",
+    data: Pictures,
+    asked: Asked,
     unlabelled: Sequence[Left] = (),
 ) -> Dataset:
     """Every readable image of every source; a class that runs empty in a source is the user's to mend."""
     items = sorted(items, key=lambda item: (item.source, item.label, item.name))
     _check_names(origin, items)
-    cache = PictureCache(origin.home, size or SIZE, fit)
-    images, read, left, notes = _pictures(cache, items, progress)
+    cache = PictureCache(origin.home, data.image_size or asked.side or SIZE, data.fit, asked.interpolation)
+    images, read, left, notes = _pictures(cache, items, asked.progress)
     left = [*unlabelled, *left]
     require_classes(origin, read, left, {(item.source, item.label) for item in items})
     return _assembled(kind, read, images, (*_left_notes(origin, left, len(items) + len(unlabelled)), *notes))
@@ -235,7 +235,8 @@ def _read(item: Item, cache: PictureCache) -> Picture | Left:
 
 
 def _decoded(raw: bytes | Image, cache: PictureCache) -> Images:
-    return decode(raw, cache.size, cache.fit) if isinstance(raw, bytes) else drawn(raw, cache.size, cache.fit)
+    kind = cache.size, cache.fit, cache.interpolation
+    return decode(raw, *kind) if isinstance(raw, bytes) else drawn(raw, *kind)
 
 
 def _bytes_of(image: Image) -> bytes:

@@ -37,7 +37,7 @@ def load(data: Settings, asked: Asked) -> Dataset:
     ]
     origin = Origin("data.root", str(root), root)
     decoding.require_classes(origin, items, [], {(source, label) for source, label, _ in found})
-    return decoding.dataset("folder", origin, items, data.image_size or asked.side, asked.progress, data.fit)
+    return decoding.dataset("folder", origin, items, data, asked)
 
 
 def _check_named(data: Settings, root: Path, asked: Asked) -> None:

@@ -38,7 +38,7 @@ def load(data: Settings, asked: Asked) -> Dataset:
     home = Path(data.root).expanduser() if data.root else user_cache() / "hf" / str(data.name).replace("/", "--")
     origin = Origin("data.root" if data.root else "data.name", str(data.root or data.name), home)
     items, unlabelled = decoding.labelled(every)
-    return decoding.dataset("hf", origin, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
+    return decoding.dataset("hf", origin, items, data, asked, unlabelled)
 
 
 def _opened(data: Settings) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ import PIL
 from tune_kd.data.pictures import Fit
 from tune_kd.data.sources import Images, user_cache
 from tune_kd.errors import InputError
+from tune_kd.names import Interpolation
 
 IN_MEMORY: Final = 1 << 30
 """Bytes of pictures that are held in memory where no disk has room for them; more are refused."""
@@ -36,9 +37,9 @@ NOTE_SECONDS: Final = 5.0
 class PictureCache:
     """Lies beside the images or, where that cannot be written, with the user's caches."""
 
-    def __init__(self, root: Path, size: int, fit: Fit = "crop") -> None:
-        self.size, self.fit = size, fit
-        kind = "" if fit == "crop" else f"-{fit}"
+    def __init__(self, root: Path, size: int, fit: Fit = "crop", interpolation: Interpolation = "bicubic") -> None:
+        self.size, self.fit, self.interpolation = size, fit, interpolation
+        kind = "".join(f"-{each}" for each in (fit, interpolation) if each not in ("crop", "bicubic"))
         self._about = f"tune_kd pictures 2, pillow {PIL.__version__}, {size}x{size}{kind}"
         home = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._places = (root / ".tune_kd" / f"images-{size}{kind}", user_cache() / f"images-{home}-{size}{kind}")

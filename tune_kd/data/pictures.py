@@ -9,6 +9,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from tune_kd.data.sources import Images
+from tune_kd.names import Interpolation
 
 Fit = Literal["crop", "pad", "squash"]
 
@@ -19,7 +20,7 @@ class Unreadable(Exception):
     """Why one file yields no picture."""
 
 
-def decode(raw: bytes, size: int, fit: Fit = "crop") -> Images:
+def decode(raw: bytes, size: int, fit: Fit = "crop", interpolation: Interpolation = "bicubic") -> Images:
     """A picture (3, size, size). Raises Unreadable and nothing else."""
     if not raw:
         raise Unreadable("the file is empty")
@@ -29,7 +30,7 @@ def decode(raw: bytes, size: int, fit: Fit = "crop") -> Images:
                 raise Unreadable(f"more than {MAX_PIXELS:,} pixels")
             image.draft("RGB", (2 * size, 2 * size))  # a JPEG far larger than needed is decoded at a fraction
             image.load()
-            return drawn(_upright(image), size, fit)
+            return drawn(_upright(image), size, fit, interpolation)
     except Unreadable:
         raise
     except Image.DecompressionBombError:
@@ -41,16 +42,17 @@ def decode(raw: bytes, size: int, fit: Fit = "crop") -> Images:
         raise Unreadable(f"damaged: {reason}") from None
 
 
-def drawn(image: Image.Image, size: int, fit: Fit = "crop") -> Images:
+def drawn(image: Image.Image, size: int, fit: Fit = "crop", interpolation: Interpolation = "bicubic") -> Images:
     """An opened image as a picture: its centre cut out at the short side's length, or black bars, or squashed."""
     image, square = _rgb(image), (size, size)
+    by = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
     match fit:
         case "crop":
-            image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
+            image = ImageOps.fit(image, square, by)
         case "pad":
-            image = ImageOps.pad(image, square, Image.Resampling.BICUBIC)
+            image = ImageOps.pad(image, square, by)
         case "squash":
-            image = image.resize(square, Image.Resampling.BICUBIC)
+            image = image.resize(square, by)
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
 
 

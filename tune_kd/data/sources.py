@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tune_kd.names import Interpolation
 from tune_kd.space import datasets
 from tune_kd.space.schema import Data
 
@@ -61,12 +62,13 @@ def silent(message: str) -> None:
 @dataclass(frozen=True)
 class Asked:
     """What a data set is asked for besides its settings: whom to tell, which sources the study names, and of which
-    size its networks want pictures that come in any."""
+    size and by which filter its networks want pictures that come in any."""
 
     seed: int = 0
     progress: Progress = silent
     sources: tuple[str, ...] = ()
     side: int | None = None
+    interpolation: Interpolation = "bicubic"
 
 
 def load(data: Data, asked: Asked | None = None) -> Dataset:

@@ -43,7 +43,7 @@ def load(data: Settings, asked: Asked) -> Dataset:
     every = [_item(number, row, (image, label, source, split), root, words) for number, row in enumerate(rows, start=1)]
     items, unlabelled = decoding.labelled(every)
     origin = Origin("data.file", str(path), path.parent)
-    return decoding.dataset("table", origin, items, data.image_size or asked.side, asked.progress, data.fit, unlabelled)
+    return decoding.dataset("table", origin, items, data, asked, unlabelled)
 
 
 def _item(

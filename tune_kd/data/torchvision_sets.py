@@ -47,7 +47,7 @@ def load(data: Settings, asked: Asked) -> Dataset:
     splits = dict(_splits(name, root, data.download))
     items = [item for split, opened in splits.items() for item in _items(split, opened)]
     origin = Origin("data.root", str(root), root / f".{name}")
-    made = decoding.dataset(data.dataset, origin, items, data.image_size or asked.side, asked.progress, data.fit)
+    made = decoding.dataset(data.dataset, origin, items, data, asked)
     return decoding.with_official_test(made, TESTED)
 
 

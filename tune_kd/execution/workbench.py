@@ -13,7 +13,7 @@ from tune_kd.data.splits import Splits
 from tune_kd.data.views import Views
 from tune_kd.distill.ensemble import mixed, weights
 from tune_kd.execution.resources import memory_fraction
-from tune_kd.models.network import Start, normalisation
+from tune_kd.models.network import Start, interpolation, normalisation
 from tune_kd.objects import NOTHING_TO_CARRY, Travelling
 from tune_kd.space.schema import Distillation
 from tune_kd.space.study import Study
@@ -53,8 +53,10 @@ class Workbench:
     def seen_by(self, study: Study) -> Images:
         """The images as a trial's student sees them."""
         own = self.material
-        mean, std = normalisation(own.students.get(study.student.model), own.mean, own.std)
-        return self.images.seen(mean, std, study.student.image_size)
+        start = own.students.get(study.student.model)
+        mean, std = normalisation(start, own.mean, own.std)
+        by = interpolation(start.inputs if start else None)
+        return self.images.seen(mean, std, study.student.image_size, by)
 
 
 @functools.lru_cache(maxsize=1)

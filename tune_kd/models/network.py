@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tune_kd import names
 from tune_kd.models.weight_files import Weights
 
 
@@ -15,6 +16,11 @@ class Inputs:
     std: tuple[float, ...]
     size: int
     interpolation: str = "bicubic"
+
+    @property
+    def filter(self) -> names.Interpolation:
+        """The nearest one that there is here, where theirs is another (lanczos, or a random one of two)."""
+        return "bilinear" if self.interpolation == "bilinear" else "bicubic"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ def head_of(model: nn.Module, classes: int) -> tuple[str, ...]:
         if isinstance(layer, nn.Linear | nn.Conv2d) and outputs == classes:
             found = tuple(f"{name}.{own}" if name else own for own, _ in layer.named_parameters())
     return found
+
+
+def interpolation(inputs: Inputs | None) -> names.Interpolation:
+    """By what a network sees pictures at a smaller size than they are kept at."""
+    return inputs.filter if inputs else "bilinear"
 
 
 def normalisation(

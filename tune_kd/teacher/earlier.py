@@ -63,7 +63,8 @@ class Place:
                 return None
             kept = checkpoint.load(self.file)
             data, model = self.order.data, self.order.study.teacher.model
-            teacher = Teacher(model, kept["weights"], tuple(data.mean), tuple(data.std), data.shape, data.classes)
+            seen = tuple(data.mean), tuple(data.std), data.shape, data.classes, data.interpolation
+            teacher = Teacher(model, kept["weights"], *seen)
             if teacher.digest != kept["digest"] or not self._agreed(saved, kept["precision"]):
                 return None
             return teacher, f"trained {kept['when']} in {kept['seconds']:,.0f} s"
@@ -117,7 +118,7 @@ def _decides(order: Order, images_digest: str, tutor: Teacher | None) -> dict[st
         "images": images_digest,
         "train": _digest([job.train]),
         "validation": _digest([job.validation]),
-        "seen": (data.mean, data.std, data.shape, data.classes),
+        "seen": (data.mean, data.std, data.shape, data.classes, data.interpolation),
         "start": start and [sorted(start.weights), _digest(start.weights[key] for key in sorted(start.weights))],
         "tutor": tutor and tutor.digest,
     }

@@ -16,7 +16,7 @@ from tune_kd.teacher.logits import CacheKey, LogitCache
 from tune_kd.teacher.making import Teacher
 from tune_kd.teacher.online import Online
 from tune_kd.training import precision
-from tune_kd.training.images import Images, normalise, resized
+from tune_kd.training.images import Images
 from tune_kd.training.precision import Precision
 
 FEWEST = 64
@@ -138,7 +138,7 @@ class Guide:
     def online(self) -> Online:
         """The teacher's network, for methods that look at feature maps."""
         own = self._teacher
-        return Online(own.module(self._device), own.mean, own.std, self._used, own.shape)
+        return Online(own.module(self._device), own, self._used)
 
     def _take(self, neighbours: Neighbours, cache: LogitCache) -> None:
         # Whatever goes wrong between machines fails no training: the teacher is here as well.
@@ -156,7 +156,7 @@ class Guide:
         self.images_run += len(pictures)
         found = []
         for some in pictures.split(self.at_once):
-            ready = normalise(resized(some, self._teacher.shape[1]), self._teacher.mean, self._teacher.std)
+            ready = self._teacher.ready(some)
             ready = torch.cat([ready, ready.new_zeros(self.at_once - len(ready), *ready.shape[1:])])
             with precision.autocast(self._device, self._used):
                 found.append(

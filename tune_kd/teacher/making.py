@@ -13,7 +13,8 @@ from tune_kd import names
 from tune_kd.errors import InputError
 from tune_kd.models import build, registry, weight_files
 from tune_kd.models.layout import ImageShape, lay_out
-from tune_kd.models.network import Inputs, Start, head_of
+from tune_kd.models.network import Inputs, Start, head_of, interpolation
+from tune_kd.names import Interpolation
 from tune_kd.seeds import derive
 from tune_kd.space import schema
 from tune_kd.space.schema import Normalize, Student
@@ -21,7 +22,7 @@ from tune_kd.space.study import Study
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.batches import TeacherLogits
 from tune_kd.training.fine_tuning import FineTuning
-from tune_kd.training.images import IMAGENET, Images
+from tune_kd.training.images import IMAGENET, Images, normalise, resized
 from tune_kd.training.train import Job, predict, train
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -38,11 +39,13 @@ class Teacher:
     std: tuple[float, ...]
     shape: ImageShape
     classes: int
+    interpolation: Interpolation = "bilinear"
 
     @functools.cached_property
     def digest(self) -> str:
         """Names these weights: the same ones give the same logits."""
-        state = hashlib.sha256(repr((self.model, self.mean, self.std)).encode())
+        own = () if self.interpolation == "bilinear" else (self.interpolation,)
+        state = hashlib.sha256(repr((self.model, self.mean, self.std, *own)).encode())
         for key, value in self.weights.items():
             state.update(key.encode())
             state.update(value.contiguous().cpu().numpy().tobytes())
@@ -57,17 +60,22 @@ class Teacher:
 
     def read(self, data: Images) -> Images:
         """The same images, of the size and normalised as the teacher was trained to see them."""
-        return data.seen(self.mean, self.std, self.shape[1])
+        return data.seen(self.mean, self.std, self.shape[1], self.interpolation)
+
+    def ready(self, pictures: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
+        """The same of single pictures (0…255)."""
+        return normalise(resized(pictures, self.shape[1], self.interpolation), self.mean, self.std, layout)
 
 
 def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) -> Teacher:
     """The study's teacher from its file, which only the machine that begins the search needs to have."""
-    data = data.seen(data.mean, data.std, side_of(study.teacher, data.images.shape[-1]))
+    inputs = registry.inputs(study.teacher.model)
+    data = data.seen(data.mean, data.std, side_of(study.teacher, data.images.shape[-1]), interpolation(inputs))
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
     checkpoint.load_weights(model, file, study.teacher.ema)
     # A student exported by an earlier search brings its own normalisation, and the names of its classes.
     stored = weight_files.read(file)
-    mean, std = _normalisation(study, data, registry.inputs(study.teacher.model))
+    mean, std = _normalisation(study, data, inputs)
     own = all(_is_one(stored.get(key), len(mean)) for key in ("mean", "std"))
     if own and not isinstance(study.teacher.normalize, Normalize):
         mean, std = stored["mean"], stored["std"]
@@ -140,12 +148,13 @@ def order(
     """The study's teacher, on the images numbered `images`, from scratch or from where `start` is. `which` tells one
     from others, so that chance is another for each."""
     wanted = study.teacher
-    mean, std = _normalisation(study, data, start.inputs if start else None)
+    inputs = start.inputs if start else None
+    mean, std = _normalisation(study, data, inputs)
     head_rate = 1.0 if wanted.head_lr is None else wanted.head_lr / wanted.train.lr
     tuning = FineTuning(start.head if start else (), wanted.tune, head_rate, wanted.patience)
     seed = derive(study.seed, "teacher", *which)
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
-    return Order(study, job, data.seen(mean, std, side_of(wanted, data.images.shape[-1])))
+    return Order(study, job, data.seen(mean, std, side_of(wanted, data.images.shape[-1]), interpolation(inputs)))
 
 
 def make(
@@ -185,7 +194,7 @@ def _normalisation(study: Study, data: Images, inputs: Inputs | None) -> Normali
 
 def _frozen(study: Study, model: nn.Module, data: Images, mean: tuple[float, ...], std: tuple[float, ...]) -> Teacher:
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    return Teacher(study.teacher.model, weights, tuple(mean), tuple(std), data.shape, data.classes)
+    return Teacher(study.teacher.model, weights, tuple(mean), tuple(std), data.shape, data.classes, data.interpolation)
 
 
 def facts(teacher: Teacher, data: Images, validation: Tensor, test: Tensor) -> dict[str, float | int | str]:

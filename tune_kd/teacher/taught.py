@@ -42,7 +42,7 @@ class Taught:
                     return None
                 state = checkpoint.load(path)
             # A search that was begun when there was one teacher goes on with it.
-            each = state["members"] if "members" in state else [{name: state[name] for name in FIELDS}]
+            each = state["members"] if "members" in state else [{name: state[name] for name in FIELDS if name in state}]
             right = state["accuracies"] if "members" in state else [state["facts"][names.VAL_ACCURACY]]
             return Taught(Ensemble(tuple(Teacher(**one) for one in each), tuple(right)), state["facts"])
         except (InputError, KeyError):

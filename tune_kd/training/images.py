@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tune_kd.models.layout import ImageShape
+from tune_kd.names import Interpolation
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -25,30 +26,41 @@ class Images:
     classes: int
     side: int | None = None
     """The height and width at which the network sees them; None: as they are."""
+    interpolation: Interpolation = "bilinear"
 
     @property
     def shape(self) -> ImageShape:
         channels, height, width = self.images.shape[1:]
         return channels, self.side or height, self.side or width
 
-    def seen(self, mean: tuple[float, ...], std: tuple[float, ...], side: int | None) -> "Images":
+    def seen(
+        self,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        side: int | None,
+        interpolation: Interpolation = "bilinear",
+    ) -> "Images":
         """The same images as another network sees them."""
-        return replace(self, mean=mean, std=std, side=side)
+        return replace(self, mean=mean, std=std, side=side, interpolation=interpolation)
 
     def inputs(self, pictures: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Pictures (0…255, of the images' own size) as the network reads them."""
-        return normalise(resized(pictures, self.side), self.mean, self.std, layout)
+        return normalise(resized(pictures, self.side, self.interpolation), self.mean, self.std, layout)
 
     def to(self, device: torch.device) -> "Images":
         images, labels = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels))
         return replace(self, images=images, labels=labels)
 
 
-def resized(pictures: Tensor, side: int | None) -> Tensor:
+def resized(pictures: Tensor, side: int | None, interpolation: Interpolation = "bilinear") -> Tensor:
     """Pictures at another size: whoever sees a view at its own size sees the same crop of it."""
     if side is None or pictures.shape[-2:] == (side, side):
         return pictures
-    return functional.interpolate(pictures.float(), (side, side), mode="bilinear", antialias=True, align_corners=False)
+    found = functional.interpolate(
+        pictures.float(), (side, side), mode=interpolation, antialias=True, align_corners=False
+    )
+    # A bicubic filter overshoots at edges, and no picture has such pixels.
+    return found.clamp(0, 255) if interpolation == "bicubic" else found
 
 
 def normalise(

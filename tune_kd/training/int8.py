@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_kd.data.pool import Indices
+from tune_kd.names import Interpolation
 from tune_kd.training.images import resized
 
 INT8: Final = "model.int8.onnx"
@@ -37,11 +38,13 @@ class Probe:
     training: Indices
     test: Indices
     side: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     def pixels(self, index: Indices) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches as an exported program takes them, with their labels."""
         for rows in torch.from_numpy(index).split(BATCH):
-            yield resized(self.images[rows], self.side).round().clamp(0, 255).to(torch.uint8), self.labels[rows]
+            shown = resized(self.images[rows], self.side, self.interpolation)
+            yield shown.round().clamp(0, 255).to(torch.uint8), self.labels[rows]
 
 
 def quantize(folder: Path, ready: nn.Module, plain: Path, probe: Probe) -> dict[str, Any]:

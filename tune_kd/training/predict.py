@@ -26,7 +26,7 @@ def pictures(places: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
 
 
-def pixels(file: Path, shape: Sequence[int]) -> torch.Tensor:
+def pixels(file: Path, shape: Sequence[int], interpolation: str = "bicubic") -> torch.Tensor:
     """A picture as it was seen in training: upright, on white, its middle cut out; (1, channels, height, width)."""
     channels, height, width = shape
     with Image.open(file) as opened:
@@ -35,7 +35,7 @@ def pixels(file: Path, shape: Sequence[int]) -> torch.Tensor:
             picture = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         picture = picture.convert("L" if channels == 1 else "RGB")
-        square = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+        square = ImageOps.fit(picture, (width, height), Image.Resampling[interpolation.upper()])
     return torch.from_numpy(np.array(square)).reshape(1, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
 
@@ -44,7 +44,7 @@ def classify(model: Any, files: Sequence[Path], facts: dict[str, Any]) -> Iterat
     found: list[tuple[Path, torch.Tensor]] = []
     for place, file in enumerate(files, 1):
         try:
-            found.append((file, pixels(file, facts["in_shape"])))
+            found.append((file, pixels(file, facts["in_shape"], facts["interpolation"])))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             print(f"{file}: left out ({error})", file=sys.stderr)
         if found and (len(found) == BATCH or place == len(files)):
