@@ -2,7 +2,9 @@
 
     python -m benchmarks.first_report
 
-The command starts cold: an empty cache, no Ray, a new store. It is stopped as soon as its ledger has a first value.
+An empty cache, no Ray, a new store; the environment's own files are in memory but in a first round. The command is
+stopped as soon as its ledger has a first value. CPU-seconds, which a busy machine changes less, are those of all its
+processes.
 """
 
 import argparse
@@ -14,10 +16,10 @@ import time
 from pathlib import Path
 
 from benchmarks.driven import scratch
-from benchmarks.measuring import ROOT, Figure, Result, median, parser, progress, report
+from benchmarks.measuring import ROOT, Figure, Result, median, parser, progress, report, spent
 from tune_kd import names
 
-GOAL = 15.0
+GOAL = 8.0
 LIMIT = 300.0
 VALUE = b'"intermediate_value"'
 
@@ -30,15 +32,19 @@ def main() -> int:
 
 
 def measure(given: argparse.Namespace) -> Result:
-    seconds = []
+    rounds = []
     for number in range(given.rounds):
         progress(f"round {number + 1} of {given.rounds}")
-        seconds.append(once(given.study))
-    figures = {"from the command to the first report": Figure(median(seconds), "s", at_most=GOAL)}
-    return Result({"study": given.study}, figures, {"ours": seconds})
+        rounds.append(once(given.study))
+    passed, processors = zip(*rounds, strict=True)
+    figures = {
+        "from the command to the first report": Figure(median(passed), "s", at_most=GOAL),
+        "CPU-seconds until then": Figure(median(processors), "s"),
+    }
+    return Result({"study": given.study}, figures, {"ours": rounds})
 
 
-def once(study: str) -> float:
+def once(study: str) -> tuple[float, float]:
     with scratch() as folder:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TUNE_KD_CACHE": str(folder / "cache")}
         command = [sys.executable, "-m", "tune_kd.search", study, "--out", str(folder / "run")]
@@ -54,7 +60,7 @@ def once(study: str) -> float:
                         said.seek(0)
                         raise RuntimeError(f"the search has not reported:\n{said.read()[-2000:]}")
                     time.sleep(0.02)
-                return time.perf_counter() - started
+                return time.perf_counter() - started, spent(process.pid)
             finally:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=120)

@@ -140,6 +140,20 @@ def cpu_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in told)
 
 
+def spent(root: int) -> float:
+    """CPU-seconds so far of a process and all under it, and of those that have ended and been waited for."""
+    found: dict[int, tuple[int, float]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks = sum(map(int, fields[11:15]))
+            found[int(path.parent.name)] = int(fields[1]), ticks / os.sysconf("SC_CLK_TCK")
+    under = {root}
+    while more := {pid for pid, (parent, _) in found.items() if parent in under} - under:
+        under |= more
+    return sum(found[pid][1] for pid in under if pid in found)
+
+
 def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
