@@ -9,6 +9,8 @@ Ratios over versions are kept in benchmarks/history.jsonl, a line a run, so that
 import argparse
 import html
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,8 +23,6 @@ from benchmarks.measuring import NO_RESULT, RESULTS, ROOT, machine, progress
 
 HISTORY = ROOT / "benchmarks" / "history.jsonl"
 WIDTH, HEIGHT = 260, 60
-
-run_process = subprocess.run
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,23 @@ def run(given: argparse.Namespace, end: float) -> Iterator[dict[str, Any]]:
         words = [sys.executable, "-m", f"benchmarks.{each.name}", "--out", str(out), *each.arguments, *root]
         progress(f"{each.name}: up to {left / 60:.0f} minutes")
         try:
-            code = run_process(words, cwd=ROOT, timeout=left).returncode
+            code = run_process(words, ROOT, left)
         except subprocess.TimeoutExpired:
             progress(f"{each.name}: no time to finish")
             continue
         found = json.loads(out.read_text()) if out.exists() else {"benchmark": each.name, "results": {}}
         yield found | {"exit_code": code}
+
+
+def run_process(words: Sequence[str], cwd: Path, timeout: float) -> int:
+    """Its exit code. Where it has no time to finish, all that it has started ends too: a search would go on."""
+    process = subprocess.Popen(words, cwd=cwd, start_new_session=True)
+    try:
+        return process.wait(timeout)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def line_of(record: dict[str, Any]) -> dict[str, Any]:

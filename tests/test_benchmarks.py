@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from scipy import stats
 from benchmarks import all as all_of_them
 from benchmarks import calibration, exercise, gpu_rates, measuring, search_overhead
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_for
 from tune_kd.summary.statistics import NO_DIFFERENCE
 from tune_kd.training import precision
 
@@ -128,15 +129,15 @@ def test_all_of_them_run_while_there_is_time_and_leave_a_page_and_a_line(
 ) -> None:
     values = iter([2.0, 1.5])
 
-    def pretend(words: list[str], cwd: Path, timeout: float) -> SimpleNamespace:
+    def pretend(words: list[str], cwd: Path, timeout: float) -> int:
         name, out = words[2].removeprefix("benchmarks."), Path(words[words.index("--out") + 1])
         if name == "gpu_rates":
-            return SimpleNamespace(returncode=measuring.NO_RESULT)
+            return measuring.NO_RESULT
         assert words[-2:] == ["--root", "images"]
         figure = vars(Figure(next(values), at_most=1.02, note="<b>")) | {"met": False}
         told = {"benchmark": name, "load_average": {"before": [3.0]}, "took_seconds": 9, "cpu_seconds": 4}
         out.write_text(json.dumps(told | {"results": {"warm ÷ cold": figure}}))
-        return SimpleNamespace(returncode=0)
+        return 0
 
     known = measuring.machine()
     monkeypatch.setattr(all_of_them, "machine", lambda: known)
@@ -156,6 +157,28 @@ def test_all_of_them_run_while_there_is_time_and_leave_a_page_and_a_line(
     for word in ("1.5 × <small>&lt;b&gt;</small>", "class=missed", "≤ 1.02", "9 s, 4 CPU-seconds, load 3.0", "2 runs"):
         assert word in page
     assert page.count("<circle") == 2
+
+
+def test_a_benchmark_without_time_to_finish_ends_with_what_it_has_started(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    words = ["sh", "-c", f"sleep 3000 & echo $! > {noted}; wait"]
+    for seconds in (1, 30, PATIENCE):  # a busy machine may take long to begin
+        with pytest.raises(subprocess.TimeoutExpired):
+            all_of_them.run_process(words, tmp_path, seconds)
+        if noted.exists() and noted.read_text().strip():
+            break
+    stat = Path(f"/proc/{noted.read_text().strip()}/stat")
+    wait_for(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_what_a_process_and_its_children_spent_is_told_while_they_run() -> None:
+    program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    try:
+        wait_for(lambda: measuring.spent(process.pid) > 0.5)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_processes_whose_parents_ended_are_counted_too() -> None:
