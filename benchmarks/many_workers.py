@@ -144,13 +144,14 @@ class Host:
             start = time.perf_counter()
             await asyncio.sleep(self._seconds)
             self._trained.append((start, time.perf_counter(), number))
-        return sleeper.train()
+        told: dict[str, Any] = sleeper.train()  # type: ignore[no-untyped-call]
+        return told
 
     async def trained(self) -> list[Epoch]:
         return self._trained
 
 
-class Pretended(ActorClass):  # type: ignore[misc]
+class Pretended(ActorClass[Any]):
     """What Tune takes for the class of its trials' processes."""
 
     def __init__(self, host: Any) -> None:
@@ -160,7 +161,7 @@ class Pretended(ActorClass):  # type: ignore[misc]
     def options(self, **_: Any) -> "Pretended":
         return self
 
-    def remote(self, **keywords: Any) -> "Handle":
+    def remote(self, *args: Any, **keywords: Any) -> Any:
         handle = Handle(self._host, next(self._numbers))
         handle.made.remote(**keywords)
         return handle
@@ -181,14 +182,15 @@ class Handle:
 
 @contextmanager
 def in_one_process(seconds: float) -> Iterator[Any]:
-    host = ray.remote(Host).options(num_cpus=0, max_concurrency=10_000).remote(seconds)
-    own, kill, workers = _ActorClassCache.get, ray.kill, Pretended(host)
-    _ActorClassCache.get = lambda cache, trainable: workers
+    host: Any = ray.remote(Host).options(num_cpus=0, max_concurrency=10_000).remote(seconds)
+    cache: Any = _ActorClassCache
+    own, kill, workers = cache.get, ray.kill, Pretended(host)
+    cache.get = lambda its, trainable: workers
     ray.kill = lambda actor, **given: None if isinstance(actor, Handle) else kill(actor, **given)
     try:
         yield host
     finally:
-        _ActorClassCache.get, ray.kill = own, kill
+        cache.get, ray.kill = own, kill
         ray.kill(host)
 
 

@@ -50,7 +50,7 @@ class RayAsha(Rule):
         super().__init__(budget, objective, costs)
         grace = min(self.first, self.last)
         self._bracket = _Bracket(min_t=grace, max_t=self.last, reduction_factor=4, s=0)
-        self._milestones = sorted(rung[0] for rung in self._bracket._rungs if rung[0] < self.last)
+        self._milestones = sorted(int(rung[0]) for rung in self._bracket._rungs if rung[0] < self.last)
         self._stopped: set[int] = set()
 
     @property

@@ -29,7 +29,8 @@ from tune_kd.space.load import load
 from tune_kd.space.study import Study, resolve
 from tune_kd.teacher import making
 from tune_kd.teacher.guide import Guide
-from tune_kd.training.train import Images, Job, train
+from tune_kd.training.images import Images
+from tune_kd.training.train import Job, train
 
 GOAL = 1.10
 DIGITS = """
@@ -102,7 +103,7 @@ def cost(given: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
             for k, seconds in enumerate(took):
                 told.setdefault(f"{side} {k + 1}", []).append(seconds)
             told.setdefault(side, []).append(sum(took))
-    return told | {"images": len(steps.chosen) * study.budget.epochs}  # type: ignore[dict-item]
+    return told | {"images": len(steps.chosen) * study.budget.epochs}  # type: ignore[return-value]
 
 
 def _seconds(steps: Steps, study: Study, guide: Guide | None, program: Program, seed: int, folder: Path) -> float:
