@@ -58,6 +58,16 @@ def test_what_is_done_one_after_the_other_limits_many_slots() -> None:
     assert played.seconds > 2 * (90 + 18 + 2)
 
 
+@pytest.mark.parametrize(("rule", "least"), [("auto", 1), ("asha", 3), ("stop", 1), ("median", 2), ("none", 9)])
+def test_a_plan_promises_as_many_to_the_end_as_the_rule(
+    rule: str, least: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
+    monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.0)
+    planning.show(load(STUDY, [f"budget.early_stopping={rule}"]), Machines(1, 2, 0), Console(width=200))
+    assert f", at least {least} to the end." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("machines", "wanted", "slots"),
     [

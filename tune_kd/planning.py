@@ -101,9 +101,10 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
             else f"{todo.finals} finals ({budget.repeats} seeds an arm)."
         )
     )
-    marks = rule_named(budget.early_stopping).marks(budget)
+    rule = rule_named(budget.early_stopping)(budget, objective)
+    marks = rule.marks(budget)
     stopping = f"compared at epochs {', '.join(map(str, marks))}" if marks else "no early stopping"
-    least = objective.complete(budget) if marks else budget.trials
+    least = rule.complete if marks else budget.trials
     if todo.trials:
         console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
     for line in (*network_words(todo, prepared), *cache_words(todo, prepared)):

@@ -60,6 +60,29 @@ def test_complete_trials_are_as_many_as_asked_for_at_least(tmp_path: Path, rule:
 
 
 @every_rule
+@pytest.mark.parametrize("settings", [SMALL, (*SMALL, "budget.complete=5"), FRONT], ids=["few", "asked for", "front"])
+def test_as_many_train_to_the_end_as_the_rule_says_before(tmp_path: Path, rule: str, settings: tuple[str, ...]) -> None:
+    play = Play(tmp_path, *settings, "budget.trials=18", stopping(rule))
+    play.run(slots=3)
+    study = play.plan.study
+    least = rule_named(rule)(study.budget, objective_of(study)).complete
+    assert least >= 1
+    states = Counter((arm, state) for arm, _, state in play.states())
+    for arm in play.plan.arms:
+        assert states[arm.key, names.COMPLETE] >= least
+
+
+@every_rule
+def test_no_more_than_that_are_promised_where_the_best_come_first(rule: str) -> None:
+    """As few others go on as may."""
+    arm = made(rule, trials=27, epochs=27)
+    play(arm, [1 - number / 27 for number in range(27)])
+    assert arm.completed >= arm.complete
+    if rule != "median":  # of three, the second is no worse than the median
+        assert arm.completed == arm.complete
+
+
+@every_rule
 @pytest.mark.parametrize("settings", [SMALL, (*FRONT, "budget.trials=8")], ids=["accuracy", "front"])
 def test_a_search_killed_anywhere_ends_like_one_that_was_not(
     tmp_path: Path, rule: str, settings: tuple[str, ...]

@@ -120,6 +120,10 @@ class Asha(Halving):
 class Stop(Halving):
     """Ray's way: a trial goes on at once, or ends at its rung for good."""
 
+    def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
+        super().__init__(budget, objective, costs)
+        self.complete = 1  # the first that comes to a rung is the best there
+
     def quota(self, standing: Standing) -> int:
         return len(standing.ranked)
 

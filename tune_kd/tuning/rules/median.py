@@ -14,6 +14,7 @@ LEAST = 3
 class Median(Stepwise):
     def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
         super().__init__(budget, objective, costs)
+        self.complete = min(self.trials, LEAST - 1)
         self._at: dict[int, Standing] = {epoch: objective.standing(costs) for epoch in self.steps}
 
     def reported(self, number: int, epoch: int, value: float) -> None:

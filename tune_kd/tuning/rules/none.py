@@ -1,9 +1,17 @@
 """No early stopping: every trial is trained to the end."""
 
-from tune_kd.tuning.rules.rule import GoOn, Rule
+from collections.abc import Mapping
+
+from tune_kd.space.schema import Budget
+from tune_kd.tuning.objectives import Objective
+from tune_kd.tuning.rules.rule import NOTHING, GoOn, Rule
 
 
 class NoStopping(Rule):
+    def __init__(self, budget: Budget, objective: Objective, costs: Mapping[int, float] = NOTHING) -> None:
+        super().__init__(budget, objective, costs)
+        self.complete = self.trials
+
     @property
     def begin(self) -> int:
         return self.last

@@ -43,6 +43,7 @@ class Rule(ABC):
         self.trials = budget.trials
         self.last = budget.epochs
         self.complete = objective.complete(budget)
+        """So many trials at least train to the end, if none fails; a rule that lets fewer or more says so."""
         self.epochs: dict[int, int] = {}
         self.best: dict[int, float] = {}
         """What each is compared by: its best epoch so far, or its latest where the last epoch's weights are kept."""
