@@ -51,6 +51,21 @@ def test_the_study_is_ready_to_be_planned(photos: Path, tmp_path: Path) -> None:
     assert prepared.splits.classes == ("cat", "dog", "fish")
 
 
+@pytest.mark.parametrize("absent", ["nothing", "val", "test"])
+def test_sources_called_as_splits_are_that_and_no_student_learns_from_them(tmp_path: Path, absent: str) -> None:
+    counts = {"drawn": 90, "Test": 30, "train": 120, "val": 30}
+    counts = {name: count for name, count in counts.items() if name.lower() != absent}
+    starter.write(tmp_path / "s.yaml", pictures(tmp_path / "photos", counts, size=34))
+    study = load(tmp_path / "s.yaml")
+    assert study.conditions["data.source"] == ("drawn", "train", "drawn+train")
+    assert study.data.teacher_on == ("train",)
+    assert study.data.evaluate_on == (("train",) if absent != "nothing" else ())
+    splits = prepare(plan.make(study), lambda text: None).splits
+    assert not any(len(splits.student[name]) for name in counts.keys() & {"Test", "val"})
+    # A quarter of train's 120 are 30 as well.
+    assert (len(splits.test), len(splits.validation)) == (30, 18 if absent == "val" else 30)
+
+
 def test_large_pictures_and_many_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = pictures(tmp_path / "photos", {"one": 9}, size=300)
     monkeypatch.setattr(starter.Source, "images", 20_000)

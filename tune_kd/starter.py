@@ -12,6 +12,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, UnidentifiedImageError
 
+from tune_kd.data.splits import set_apart
 from tune_kd.errors import InputError
 from tune_kd.space import editor
 from tune_kd.space.load import load
@@ -20,8 +21,8 @@ TEMPLATE: Final = "starter.yaml"
 LAYOUT: Final = "Put them into FOLDER/SOURCE/CLASS/, such as photos/camera/cat/1.jpg; one source is enough."
 LOOKED_AT: Final = 40
 """Images of each source whose size is read."""
-SPARED: Final = 0.3
-"""The share of a judged source that its students have left, after test, validation and teacher images."""
+SHARES: Final = {"test": 0.25, "validation": 0.15, "teacher": 0.3}
+"""Of a judged source; its students have the rest."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,14 @@ def _same_classes(sources: Sequence[Source]) -> None:
 def _text(file: Path, folder: Path, sources: Sequence[Source]) -> str:
     side = int(median([side for source in sources for side in _sides(source)] or [32]))
     size = next((size for size in (224, 128, 96, 64, 32) if side >= 2 * size or size == 32), 32)
-    judged = max(sources, key=lambda source: source.images)
-    least = min(int(source.images * (SPARED if source is judged else 1)) for source in sources)
+    test, validation = set_apart([source.name for source in sources])
+    taught = [source for source in sources if source.name not in (*test, *validation)]
+    judged = max(taught, key=lambda source: source.images)
+    apart = {"test": test, "validation": validation}
+    shares = {part: share for part, share in SHARES.items() if not apart.get(part)}
+    least = min(int(source.images * (1 - sum(shares.values()) if source is judged else 1)) for source in taught)
     sizes = [str(_round(least // 4)), "all"] if least >= 400 else ["all"]
-    names = [source.name for source in sources]
+    names = [source.name for source in taught]
     mixes = [*names[:3], *([f"{names[0]}+{names[1]}"] if len(names) > 1 else [])]
     small = size < 64
     question = f"Does distillation help on the images of {folder.resolve().name}?"
@@ -102,7 +107,8 @@ def _text(file: Path, folder: Path, sources: Sequence[Source]) -> str:
         root=folder, file=file, sources=sources, classes=sorted(sources[0].classes), side=side,
         study=_name(file),
         root_text=json.dumps(str(folder), ensure_ascii=False), size=size,
-        judged=f"[{json.dumps(judged.name, ensure_ascii=False)}]",
+        judged=f"[{json.dumps(judged.name, ensure_ascii=False)}]", shares=shares, taken=[*shares][:-1],
+        apart={f"{part}_on": json.dumps(named, ensure_ascii=False) for part, named in apart.items() if named},
         teacher="resnet56" if small else "torchvision.resnet18",
         student="lightnn" if small else "torchvision.mobilenet_v3_small",
         batch=64, epoch_images=min(4000, max(400, _round(least))),

@@ -39,12 +39,18 @@ class Splits:
 
 def by_name(dataset: Dataset, data: Data) -> Data:
     """Where a study does not say who is judged on what, and sources are called train, val and test, they are meant."""
-    names = {name.lower(): name for name in dataset.sources}
     said = data.evaluate_on or data.test_on or data.validation_on or data.teacher_on
-    if said or not names.keys() & set(TRAINING) or len(names) == 1:
-        return data
+    test, validation = ((), ()) if said else set_apart(tuple(dataset.sources))
+    return data.model_copy(update={"test_on": test, "validation_on": validation}) if test or validation else data
+
+
+def set_apart(sources: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those of the sources that are called as test and validation images are, where one is called train."""
+    names = {name.lower(): name for name in sources}
+    if not names.keys() & set(TRAINING):
+        return (), ()
     test, validation = (tuple(names[name] for name in kind if name in names) for kind in (TEST, VALIDATION))
-    return data.model_copy(update={"test_on": test, "validation_on": validation})
+    return test, validation
 
 
 def split(dataset: Dataset, data: Data, seed: int) -> Splits:
