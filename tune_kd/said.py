@@ -79,7 +79,7 @@ class Spoken:
             self._table(*published)
             for note in summary.published_notes(verdict):
                 self._console.print(f"  {escape(note)}", soft_wrap=False)
-        for sentence in filter(None, (*summary.sentences(verdict), summary.outdone(verdict))):
+        for sentence in filter(None, (*summary.sentences(verdict), summary.caution(verdict))):
             self._console.print(f"• {escape(sentence)}", soft_wrap=False)
         self._console.print()
 

@@ -38,6 +38,16 @@ def test_it_is_read_back_as_it_was_packed():
     assert crossed.correct(pd.DataFrame({"seed": [1]})) == crossed.correct(finals.iloc[:0]) == {}
 
 
+def test_two_seeds_that_hardly_differ_make_no_interval_of_thousands_of_points():
+    random = np.random.default_rng(5)
+    widest = 0.0
+    for _ in range(50):
+        noise = [(random.random((2, 24)) > 0.4).astype(float) for _ in range(2)]
+        found = crossed.interval(*(dict(enumerate(side)) for side in noise), 0.05)
+        widest = max(widest, found[1] - found[0] if found else 0.0)
+    assert 0.5 < widest < 2 * scipy.stats.t.ppf(0.975, 1)  # of differences that lie between -1 and 1
+
+
 def test_its_mean_is_the_gain_and_it_is_never_narrower_than_that_over_seeds():
     random = np.random.default_rng(0)
     for seeds in (2, 3, 5, 10):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tune_kd import names
-from tune_kd.summary import headline, judge, outdone, sentences, statistics, terminal_table
+from tune_kd.summary import caution, headline, judge, sentences, statistics, terminal_table
 from tune_kd.summary.statistics import HELPS, HURTS, NO_DIFFERENCE
 from tune_kd.summary.verdict import NO_CONTROL
 
@@ -215,13 +215,29 @@ def test_with_pretrained_weights_the_control_is_not_called_scratch() -> None:
     assert "pretrained" not in plain["method"]["text"]
 
 
+def test_where_nothing_was_learned_nothing_is_said_of_distillation() -> None:
+    def verdict(teacher: float, scratch: float, distilled: float, counts: list[int] | None) -> dict[str, Any]:
+        arms = {names.SCRATCH: {"mean": scratch}, names.DISTILLED: {"mean": distilled}}
+        return {
+            "teacher": {"test_accuracy": teacher},
+            "cells": [{"cell": {}, **arms}],
+            "facts": {"test_images_per_class": counts},
+        }
+
+    even, one_sided = [100, 100, 100], [270, 15, 15]
+    assert "nothing was learned" in caution(verdict(0.9, 1 / 3, 0.40, even))
+    assert "it had nothing to teach" in caution(verdict(1 / 3, 0.6, 0.62, even))
+    assert "nothing was learned" in caution(verdict(0.9, 0.9, 0.9, one_sided))  # of the most frequent class alone
+    assert caution(verdict(0.9, 0.5, 0.6, even)) == caution(verdict(0.9, 1 / 3, 1 / 3, None)) == ""
+
+
 def test_a_teacher_that_students_outdo_without_it_is_named() -> None:
     def verdict(teacher: float | None, *reached: float) -> dict[str, Any]:
         cells = [{"cell": {}, names.SCRATCH: {"mean": mean}} for mean in reached]
         return {"teacher": {} if teacher is None else {"test_accuracy": teacher}, "cells": cells}
 
-    said = outdone(verdict(0.494, 0.55, 0.48, 0.574))
+    said = caution(verdict(0.494, 0.55, 0.48, 0.574))
     assert "The teacher has 49.4 %" in said
     assert "up to 57.4 %, more than it in 2 of 3 cells" in said
-    assert "cells" not in outdone(verdict(0.5, 0.6))
-    assert outdone(verdict(0.6, 0.55, 0.48)) == outdone(verdict(None, 0.9)) == ""
+    assert "cells" not in caution(verdict(0.5, 0.6))
+    assert caution(verdict(0.6, 0.55, 0.48)) == caution(verdict(None, 0.9)) == ""

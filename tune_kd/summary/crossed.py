@@ -50,7 +50,8 @@ def interval(distilled: Mapping[int, Bits], scratch: Mapping[int, Bits], level: 
     if not variance:
         return None
     parts = ((of_seeds, count - 1), (of_images, images - 1), (twice, (count - 1) * (images - 1)))
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    # What is counted twice is taken off, which can leave less than any part has: there are as many as seeds have.
+    freedom = max(variance**2 / sum(part**2 / degrees for part, degrees in parts), count - 1)
     both = float(special.stdtrit(freedom, 1 - level / 2)) * math.sqrt(variance)
     # Images can only add to what seeds leave open.
     seeds_alone = float(special.stdtrit(count - 1, 1 - level / 2)) * math.sqrt(of_seeds)

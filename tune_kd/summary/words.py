@@ -1,5 +1,6 @@
 """The verdict in words and in rows of plain text."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -161,9 +162,37 @@ def sentences(verdict: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def outdone(verdict: Mapping[str, Any]) -> str:
-    """Where students did better without the teacher than it does itself; nothing where it knows more than they."""
-    teacher = teacher_accuracy(verdict)
+def caution(verdict: Mapping[str, Any]) -> str:
+    """What makes the whole answer one about something else than distillation: nothing was learned, or the teacher had
+    nothing to teach. Nothing where it knows more than its students."""
+    teacher, guessing = teacher_accuracy(verdict), _guessing(verdict)
+    reached = [cell[arm]["mean"] for cell in verdict["cells"] for arm in (SCRATCH, DISTILLED) if cell.get(arm)]
+    known = [mean for mean in reached if mean is not None]
+    if guessing is not None and known and max(known) <= guessing:
+        return (
+            f"No student is right more often than guessing can be (up to {percent(guessing)} % by chance): for all that "
+            "these test images tell nothing was learned, and nothing is said of distillation. Train for longer, on more "
+            "images or at another learning rate."
+        )
+    if guessing is not None and teacher is not None and teacher <= guessing:
+        return (
+            f"The teacher has {percent(teacher)} %, which guessing can have as well (up to {percent(guessing)} % by "
+            "chance): for all that these test images tell it had nothing to teach. Train it longer, or name another."
+        )
+    return _outdone(verdict, teacher)
+
+
+def _guessing(verdict: Mapping[str, Any]) -> float | None:
+    """What is hardly ever exceeded by naming one class for all test images; None where their numbers are not known."""
+    counts = (verdict.get("facts") or {}).get("test_images_per_class")
+    if not counts or not (images := sum(counts)):
+        return None
+    share = max(counts) / images if metric_of(verdict) == ACCURACY else 1 / len(counts)
+    return float(share + 3 * math.sqrt(share * (1 - share) / images))
+
+
+def _outdone(verdict: Mapping[str, Any], teacher: float | None) -> str:
+    """Where students did better without the teacher than it does itself."""
     means = [cell[SCRATCH]["mean"] for cell in verdict["cells"] if cell[SCRATCH] and cell[SCRATCH]["mean"] is not None]
     above = [mean for mean in means if teacher is not None and mean > teacher]
     if not above:

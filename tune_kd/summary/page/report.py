@@ -87,7 +87,7 @@ def report(results: Results, verdict: Mapping[str, Any]) -> str:
         when=f", {pd.Timestamp(started, unit='s'):%-d %B %Y}" if started else "",
         question=words.question(verdict, results.study),
         headline=headline,
-        outdone=words.outdone(verdict),
+        caution=words.caution(verdict),
         answers=join(_answers(each["cells"])),
         tiles=_tiles(each, results.finals),
         headings=SECTIONS,
