@@ -170,8 +170,8 @@ def caution(verdict: Mapping[str, Any]) -> str:
     known = [mean for mean in reached if mean is not None]
     if guessing is not None and known and max(known) <= guessing:
         return (
-            f"No student is right more often than guessing can be (up to {percent(guessing)} % by chance): for all that "
-            "these test images tell nothing was learned, and nothing is said of distillation. Train for longer, on more "
+            f"No student is right more often than guessing is (up to {percent(guessing)} % by chance): for all that "
+            "these test images tell nothing was learned, and nothing is said of distillation. Train longer, on more "
             "images or at another learning rate."
         )
     if guessing is not None and teacher is not None and teacher <= guessing:
