@@ -101,6 +101,30 @@ def test_what_is_no_folder_of_sources_is_told_with_what_to_do(photos: Path, tmp_
     assert not file.exists()
 
 
+def test_images_in_another_form_are_told_how_a_study_names_them(photos: Path, tmp_path: Path) -> None:
+    saved, table, parquet = tmp_path / "saved", tmp_path / "photos.CSV", tmp_path / "parts"
+    for folder in (saved / "train", saved / "test", parquet / "data"):
+        folder.mkdir(parents=True)
+    for file in ("dataset_dict.json", "train/state.json", "train/data-00000-of-00001.arrow", "test/state.json"):
+        (saved / file).touch()
+    (parquet / "data" / "train-00000-of-00001.parquet").touch()
+    table.touch()
+    for place, data in (
+        (saved, f'data: {{dataset: hf, root: "{saved}"}}'),
+        (parquet, f'data: {{dataset: hf, root: "{parquet}"}}'),
+        (table, f'data: {{dataset: table, file: "{table}"}}'),
+    ):
+        with pytest.raises(InputError) as told:
+            starter.write(tmp_path / "s.yaml", place)
+        assert str(told.value).endswith(data)
+        load(f"study: s\n{data}\nteacher: {{model: resnet8}}\nstudent: {{model: lightnn}}\n")
+    assert not (tmp_path / "s.yaml").exists()
+    (photos / "camera" / "cat" / "labels.csv").touch()
+    (photos / "camera" / "cat" / "0.png").rename(photos / "camera" / "cat" / "0")
+    (photos / "camera" / "cat" / "1.png").rename(photos / "camera" / "cat" / "1.PNG")
+    assert "camera (90 images)" in starter.write(tmp_path / "s.yaml", photos)
+
+
 def test_the_advice_for_classes_without_a_source_can_be_pasted(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "own pictures"
     (photos / "camera").rename(folder)

@@ -12,6 +12,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image, UnidentifiedImageError
 
+from tune_kd.data.pictures import suffixes
 from tune_kd.data.splits import set_apart
 from tune_kd.errors import InputError
 from tune_kd.space import editor
@@ -19,6 +20,7 @@ from tune_kd.space.load import load
 
 TEMPLATE: Final = "starter.yaml"
 LAYOUT: Final = "Put them into FOLDER/SOURCE/CLASS/, such as photos/camera/cat/1.jpg; one source is enough."
+TABLES: Final = (".csv", ".tsv", ".parquet", ".pq")
 LOOKED_AT: Final = 40
 """Images of each source whose size is read."""
 SHARES: Final = {"test": 0.25, "validation": 0.15, "teacher": 0.3}
@@ -62,7 +64,9 @@ def write(file: Path, folder: Path) -> str:
 
 def _sources(folder: Path) -> list[Source]:
     if not folder.is_dir():
-        raise InputError(f"--data {folder}: not a folder. Give the folder that holds your images.")
+        table = folder.is_file() and folder.suffix.lower() in TABLES
+        told = _by_hand("a table", "table", "file", folder) if table else " Give the folder that holds your images."
+        raise InputError(f"--data {folder}: not a folder.{told}")
     tops = _folders(folder)
     found = [Source(top.name, {each.name: _files(each) for each in _folders(top)}) for top in tops]
     found = [source for source in found if source.images]
@@ -74,7 +78,28 @@ def _sources(folder: Path) -> list[Source]:
             f"--data {folder}: its folders hold images themselves, so they are classes, and there is no source. Move "
             f"them one deeper, below any name:\n  mv {place} camera && mkdir {place} && mv camera {place}/\n{LAYOUT}"
         )
+    if saved := next((path.name for path in _inside(folder) if _is_saved(path)), None):
+        told = _by_hand(f"a data set of Hugging Face ({saved})", "hf", "root", folder)
+        raise InputError(f"--data {folder}: no images were found as files of their own.{told}")
     raise InputError(f"--data {folder}: no images were found. {LAYOUT}")
+
+
+def _by_hand(what: str, kind: str, key: str, place: Path) -> str:
+    """What to do with images that lie in another form: a study can name them, but --new looks at folders alone."""
+    data = f"data: {{dataset: {kind}, {key}: {json.dumps(str(place), ensure_ascii=False)}}}"
+    return (
+        f" This is {what}, and --new reads folders of images alone. Write the study yourself, as under 'Your own "
+        f"images' in the README, with:\n  {data}"
+    )
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Files in it, and in the folders in it."""
+    return [path for each in (folder, *_folders(folder)) for path in _visible(each)]
+
+
+def _is_saved(path: Path) -> bool:
+    return path.name in ("dataset_dict.json", "state.json") or path.suffix in (".arrow", ".parquet")
 
 
 def _same_classes(sources: Sequence[Source]) -> None:
@@ -154,5 +179,10 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Its pictures: by their names, and those whose names say nothing."""
+    return [path for path in _visible(folder) if not path.suffix or path.suffix.lower() in suffixes()]
+
+
+def _visible(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_file() and not entry.name.startswith("."))

@@ -1,5 +1,6 @@
 """One image file's bytes to one RGB square. The bytes are a stranger's: anything may be wrong with them."""
 
+from functools import cache
 from io import BytesIO
 from typing import Final, Literal
 
@@ -60,6 +61,13 @@ def _formats() -> tuple[str, ...]:
     """All that Pillow reads but EPS: for that it would run Ghostscript on a stranger's program."""
     Image.init()
     return tuple(name for name in Image.OPEN if name != "EPS")
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """By which the names of their files usually end."""
+    formats = _formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
 def _upright(image: Image.Image) -> Image.Image:
