@@ -140,6 +140,14 @@ def test_the_verdict_is_computed_from_the_finals(ran: Ran) -> None:
     assert ran.verdict["teacher"][names.TEST_ACCURACY] > 0.8
 
 
+def test_phases_add_up_to_no_more_than_the_clock(ran: Ran) -> None:
+    """The teacher is made while the search runs, and its time is not counted twice."""
+    facts = ran.verdict["facts"]
+    assert list(facts["phases"]) == ["start", "teacher", "search"]
+    assert min(facts["phases"].values()) > 0
+    assert sum(facts["phases"].values()) <= facts["seconds"] + 0.5
+
+
 def test_mlflow_has_a_parent_and_a_child_for_each_training(ran: Ran) -> None:
     check_mlflow(ran)
 

@@ -68,11 +68,13 @@ def phases(spent: object) -> Markup | None:
         body += [share, svg.point(f"{phase}\n{duration(seconds)}, {seconds / total:.0%}", bar)]
         y += 40
     said = "; ".join(f"{phase}: {duration(seconds)}" for phase, seconds in found.items())
+    beside = "Until the teacher is there, trials that need none are trained beside it. " if "teacher" in found else ""
     drawing = svg.chart("phases", "Time on the clock by phase", said, svg.HALF, y, *body)
     return svg.figure(
         drawing,
         "On the clock, by phase",
-        f"Together {duration(total)}. What trials and finals trained side by side is divided by their training time.",
+        f"Together {duration(total)}. {beside}"
+        "What trials and finals trained side by side is divided by their training time.",
     )
 
 
