@@ -10,9 +10,8 @@ from statistics import median
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image, UnidentifiedImageError
 
-from tune_kd.data.pictures import suffixes
+from tune_kd.data.pictures import shorter_side, suffixes
 from tune_kd.data.splits import set_apart
 from tune_kd.errors import InputError
 from tune_kd.space import editor
@@ -161,14 +160,8 @@ def _name(file: Path) -> str:
 def _sides(source: Source) -> list[int]:
     """The shorter sides of some images, evenly over the classes."""
     files = [path for files in source.classes.values() for path in files]
-    found = []
-    for path in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
-        try:
-            with Image.open(path) as picture:
-                found.append(min(picture.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-            continue  # the search lists those that cannot be read
-    return found
+    looked_at = files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]
+    return list(filter(None, map(shorter_side, looked_at)))  # the search lists those that cannot be read
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -10,13 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Final, NamedTuple
 
 import numpy as np
 from PIL.Image import Image
 
 from tune_kd.data.picture_cache import PictureCache
-from tune_kd.data.pictures import Unreadable, decode, drawn
+from tune_kd.data.pictures import Unreadable, decode, drawn, shorter_side
 from tune_kd.data.sources import Asked, Dataset, Images, Progress, Source
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.space.schema import Pictures
@@ -25,6 +26,9 @@ SIZE: Final = 32
 MAX_BYTES: Final = 1 << 28
 AHEAD: Final = 256  # pictures decoded before they are asked for
 LISTED: Final = 20  # unreadable images named in a note; the rest are counted
+
+MEASURED: Final = 20  # pictures whose own size is looked at
+SHRUNK: Final = 1.5  # times smaller than they are, from which on that is said
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def dataset(
     images, read, left, notes = _pictures(cache, items, asked.progress)
     left = [*unlabelled, *left]
     require_classes(origin, read, left, {(item.source, item.label) for item in items})
-    return _assembled(kind, read, images, (*_left_notes(origin, left, len(items) + len(unlabelled)), *notes))
+    notes = [*_left_notes(origin, left, len(items) + len(unlabelled)), *notes, *_shrunk(read, cache.size)]
+    return _assembled(kind, read, images, tuple(notes))
 
 
 def labelled(items: Sequence[Item]) -> tuple[list[Item], list[Left]]:
@@ -249,6 +254,26 @@ def _left_notes(origin: Origin, left: Sequence[Left], tried: int) -> list[str]:
     listed = ", ".join(f"{item.name} ({reason})" for item, reason in left[:LISTED])
     more = f", and {len(left) - LISTED} more" if len(left) > LISTED else ""
     return [f"{len(left)} of {tried} files in {origin.name} are left out: {listed}{more}."]
+
+
+def _shrunk(read: Sequence[Item], size: int) -> list[str]:
+    """That networks see much less than there is: nobody may have asked for that."""
+    some = read[:: max(1, len(read) // MEASURED)][:MEASURED]
+    sides = list(filter(None, map(_side, some)))
+    own = int(median(sides)) if sides else 0
+    if own < SHRUNK * size:
+        return []
+    return [
+        f"Half of the pictures (of {len(sides)} looked at) have {own:,} pixels or more on their shorter side, and "
+        f"networks see them at {size} x {size}. A larger data.image_size shows more of them, and takes longer."
+    ]
+
+
+def _side(item: Item) -> int | None:
+    try:
+        return shorter_side(item.read())
+    except (OSError, Unreadable):  # it was there a moment ago
+        return None
 
 
 def _assembled(kind: str, read: Sequence[Item], images: Images, notes: tuple[str, ...]) -> Dataset:

@@ -1,7 +1,9 @@
 """One image file's bytes to one RGB square. The bytes are a stranger's: anything may be wrong with them."""
 
+import warnings
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -41,6 +43,19 @@ def decode(raw: bytes, size: int, fit: Fit = "crop", interpolation: Interpolatio
     except Exception as error:  # Pillow's readers raise almost anything on damaged bytes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise Unreadable(f"damaged: {reason}") from None
+
+
+def shorter_side(picture: Path | bytes | Image.Image) -> int | None:
+    """In pixels, read off its header; None where it is no picture, which whoever decodes it will say."""
+    try:
+        if isinstance(picture, Image.Image):
+            return min(picture.size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(picture if isinstance(picture, Path) else BytesIO(picture), formats=_formats()) as opened:
+                return min(opened.size)
+    except Exception:  # as Pillow's readers raise
+        return None
 
 
 def drawn(image: Image.Image, size: int, fit: Fit = "crop", interpolation: Interpolation = "bicubic") -> Images:
