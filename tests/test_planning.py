@@ -9,15 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from tests.patience import PATIENCE
 from tune_kd import names, plan, planning
 from tune_kd.errors import InputError
+from tune_kd.models import build
+from tune_kd.planned_networks import network_words
 from tune_kd.planning import Machines
 from tune_kd.preparation import prepare
+from tune_kd.results import run_facts
 from tune_kd.space.load import load
 from tune_kd.space.schema import Resources
+from tune_kd.teacher import making
 from tune_kd.training import rates
 from tune_kd.tuning.simulation import Costs, play
 
@@ -129,6 +134,28 @@ def test_what_there_is_no_time_to_measure_is_said_to_be_reckoned(
     monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.0)
     planning.show(load(STUDY), Machines(1, 2, 0), Console(width=400))
     assert f"{rates.RECKONED}: digits_student" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("classes", "new"), [(10, ""), (7, ", with a new head for 10 classes")])
+def test_plan_terminal_and_facts_say_which_weights_a_network_begins_with(
+    classes: int, new: str, tmp_path: Path
+) -> None:
+    own = build("digits_student", classes=classes, in_shape=(1, 8, 8))
+    torch.save(own.state_dict(), tmp_path / "mine.pt")
+    file = f"pretrained={tmp_path / 'mine.pt'}"
+    student = ("student.model=digits_student", f"student.{file}")
+    planned = todo(f"teacher.{file}", "teacher.through=[tiny_teacher]", *student)
+    prepared = prepare(planned, lambda text: None)
+    said = making.told(planned.study, prepared.teachers[0])
+    assert said == f"fine-tuning digits_student from mine.pt{new} → tiny_teacher"
+    assert network_words(planned, prepared)[:2] == [
+        f"The {who} digits_student begins with mine.pt{new}." for who in ("teacher", "student")
+    ]
+    facts = run_facts(planned, prepared, {}, 0.0, {}, "")
+    assert facts["begins_with"].startswith(f"teacher digits_student: mine.pt{new}; student")
+    scratch = prepare(todo(), lambda text: None)
+    assert making.told(todo().study, scratch.teachers[0]) == "training digits_student"
+    assert not run_facts(todo(), scratch, {}, 0.0, {}, "")["begins_with"]
 
 
 def test_a_plan_for_machines_that_are_too_small_is_refused() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tune_kd import names
 from tune_kd.models import build
 from tune_kd.plan import Arm, Plan
-from tune_kd.preparation import Prepared, peers
+from tune_kd.preparation import Prepared, begins, peers
 from tune_kd.space.designs import levels
 from tune_kd.space.methods import METHODS, parts
 from tune_kd.space.study import Study, methods_of
@@ -17,7 +17,8 @@ from tune_kd.training.method import layers, remade
 def network_words(todo: Plan, prepared: Prepared) -> list[str]:
     """Of the student of the study's section."""
     study, shapes = todo.study, (prepared.shape, prepared.teacher_shape)
-    found = list(layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes)))
+    found = [f"The {name} begins with {weights}." for name, weights in begins(study, prepared).items()]
+    found += layers(study, study.student.model, study.kd.layers, shapes, len(prepared.splits.classes))
     for method in dict.fromkeys(name for each in methods_of(study) for name in parts(each) if METHODS[name].peer):
         beside = " or ".join(peers(study))
         found.append(f"{method} trains {beside} beside each student, and asks nothing of the teacher.")

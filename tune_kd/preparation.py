@@ -195,6 +195,14 @@ def _with_weights(study: Study, prepared: Prepared) -> Prepared:
     )
 
 
+def begins(study: Study, prepared: Prepared) -> dict[str, str]:
+    """What those networks begin with that do not begin from scratch, in words."""
+    tutors = zip(by_teacher(study), prepared.teachers, strict=True)
+    found = {f"teacher {own.teacher.model}": start for own, start in tutors if start}
+    found |= {f"student {model}": start for model, start in prepared.students.items()}
+    return {name: start.told for name, start in found.items()}
+
+
 def _named(study: Study) -> tuple[str, ...]:
     """The sources that the study asks for by name."""
     mixes = [str(source) for source in levels(study, "data.source")]

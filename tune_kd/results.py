@@ -18,7 +18,7 @@ from tune_kd import examples, names, summary
 from tune_kd.execution.resources import Shares
 from tune_kd.models import build
 from tune_kd.plan import Plan, label
-from tune_kd.preparation import Prepared
+from tune_kd.preparation import Prepared, begins
 from tune_kd.space.designs import levels
 from tune_kd.space.load import dump
 from tune_kd.space.methods import METHODS, parts
@@ -111,6 +111,7 @@ def run_facts(
         "git_commit": git_commit(),
         "digests": dict(prepared.splits.digests),
         "classes": list(prepared.splits.classes),
+        "begins_with": "; ".join(f"{name}: {told}" for name, told in begins(plan.study, prepared).items()),
         "images": {
             "teacher": len(prepared.splits.teacher),
             "validation": len(prepared.splits.validation),

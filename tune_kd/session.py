@@ -25,13 +25,14 @@ from tune_kd.remembering import Remembered, leave
 from tune_kd.request import Outcome, Request
 from tune_kd.space.designs import front_models
 from tune_kd.space.load import dump
-from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, lessons, searched_keys
+from tune_kd.space.study import TEACHER_EPOCHS, Study, by_teacher, searched_keys
 from tune_kd.stopping import Stop
 from tune_kd.storage.files import replace as write_whole
 from tune_kd.storage.mirror import Mirror, chosen
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.earlier import TAKEN
 from tune_kd.teacher.ensemble import BY_EPOCHS, long
+from tune_kd.teacher.making import told
 from tune_kd.teacher.taught import Taught
 from tune_kd.teacher_files import fetched
 from tune_kd.tracking import Delivery, SearchInfo, Tracker
@@ -233,9 +234,8 @@ class Session:
         teaching.begin()
         if teaching.taught is None:
             images = f"{len(ready.prepared.splits.test):,} images"
-            for own in by_teacher(study):
-                chain = " → ".join(lesson.teacher.model for lesson in lessons(own))
-                what = f"loading {chain}" if own.teacher.checkpoint else f"training {chain}"
+            for own, start in zip(by_teacher(study), ready.prepared.teachers, strict=True):
+                what = told(own, start)
                 until = f" for {long(own.teacher.epochs)}" if TEACHER_EPOCHS in study.conditions else ""
                 self._listener.said(f"teacher: {what}{until}, testing it on {images}")
         return teaching

@@ -41,6 +41,8 @@ class Start:
     head: tuple[str, ...]
     """The names of the last layer's weights."""
     new_head: bool
+    told: str = ""
+    """Where the weights are from, in words, and whether the head is new."""
 
     def put_into(self, model: nn.Module) -> None:
         model.load_state_dict(self.weights, strict=False)

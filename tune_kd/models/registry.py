@@ -68,7 +68,9 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: ImageShape, 
             f"model '{name}': the weights of {found.where} are not of this network: {'; '.join(problems)}. "
             "Name the network that they were trained as."
         )
-    return Start(weights, found.inputs, head, bool(fresh))
+    told = Path(found.where).name if Path(found.where).is_file() else found.where
+    told += f", with a new head for {classes} classes" if fresh else ""
+    return Start(weights, found.inputs, head, bool(fresh), told)
 
 
 def lasts(name: str) -> bool:

@@ -18,7 +18,7 @@ from tune_kd.names import Interpolation
 from tune_kd.seeds import derive
 from tune_kd.space import schema
 from tune_kd.space.schema import Normalize, Student
-from tune_kd.space.study import Study
+from tune_kd.space.study import Study, lessons
 from tune_kd.training import checkpoint, measures, precision
 from tune_kd.training.batches import TeacherLogits
 from tune_kd.training.fine_tuning import FineTuning
@@ -155,6 +155,14 @@ def order(
     seed = derive(study.seed, "teacher", *which)
     job = Job(as_student(study), images, validation, seed, wanted.epochs, agree=agree, start=start, tuning=tuning)
     return Order(study, job, data.seen(mean, std, side_of(wanted, data.images.shape[-1]), interpolation(inputs)))
+
+
+def told(study: Study, start: Start | None) -> str:
+    """What is done for a teacher and its assistants, one after the other, in words."""
+    own, *assistants = [lesson.teacher.model for lesson in lessons(study)]
+    how = "loading" if study.teacher.checkpoint else "training"
+    first = f"fine-tuning {own} from {start.told}" if start else f"{how} {own}"
+    return " → ".join([first, *assistants])
 
 
 def make(
