@@ -10,7 +10,7 @@ import torch
 from tests.training.test_release import FACTS
 from tune_kd import names
 from tune_kd.errors import InputError
-from tune_kd.models import build
+from tune_kd.models import build, registry
 from tune_kd.space.load import load
 from tune_kd.space.study import Study
 from tune_kd.teacher import making as teacher
@@ -55,6 +55,21 @@ def test_another_architecture_is_refused_with_the_keys_that_differ(data: Images,
     torch.save(build("lightnn", classes=10, in_shape=(3, 32, 32)).state_dict(), file)
     with pytest.raises(InputError, match=r"another architecture.*missing: conv1"):
         make(study(file), data)
+
+
+def test_one_of_our_networks_that_the_file_fits_whole_is_named(data: Images, tmp_path: Path) -> None:
+    file = tmp_path / "other.pt"
+    model = build("resnet8x4", classes=10, in_shape=(3, 32, 32))
+    torch.save({f"module.{key}": value for key, value in model.state_dict().items()}, file)
+    with pytest.raises(InputError, match=r"of another shape: .*\. It fits resnet8x4\. Name the model"):
+        make(study(file), data)
+    with pytest.raises(InputError, match=r"are not of this network: .*\. It fits resnet8x4\. Name the network"):
+        registry.start("resnet20_a", str(file), classes=10, in_shape=(3, 32, 32))
+    # One tensor more, and it fits none whole.
+    torch.save({**model.state_dict(), "conv9.weight": torch.zeros(1)}, file)
+    with pytest.raises(InputError) as caught:
+        make(study(file), data)
+    assert "It fits" not in str(caught.value)
 
 
 def test_a_student_exported_earlier_teaches_with_its_own_normalisation(data: Images, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from tune_kd.errors import InputError
 from tune_kd.models.weight_files import Weights, few
+
+Networks = Mapping[str, Mapping[str, Tensor]]
+"""The states of networks by name; shapes are enough."""
 
 PREFIXES: Final = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.", "encoder.", "student.")
 """What wrappers put before every name, in any order and number; the first of two that fit alike is taken."""
@@ -20,16 +23,24 @@ HEADS: Final = ("fc.", "classifier.", "head.", "heads.", "linear.", "last_linear
 COUNTER: Final = "num_batches_tracked"  # absent from old files, and no weight
 
 
-def load_into(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Every weight must fit, or nothing is changed."""
+def load_into(
+    model: nn.Module, weights: Mapping[str, Tensor], path: str | Path, known: Callable[[], Networks] = dict
+) -> None:
+    """Every weight must fit, or nothing is changed; then those of the networks `known` are named that they do fit."""
     fitting, problems = fitted(model.state_dict(), weights)
     if problems:
         raise InputError(
             f"checkpoint {path} is of another architecture than the model it is loaded into: "
-            f"{'; '.join(problems)}. Name the model it was trained as (for a teacher: teacher.model), "
-            "with the same classes and image shape."
+            f"{'; '.join(problems)}.{it_fits(weights, known())} Name the model it was trained as (for a teacher: "
+            "teacher.model), with the same classes and image shape."
         )
     model.load_state_dict(fitting, strict=False)
+
+
+def it_fits(weights: Mapping[str, Tensor], known: Networks) -> str:
+    """A sentence that names the networks that a file fits whole; nothing where there is none."""
+    found = [name for name, own in known.items() if not fitted(own, weights)[1]]
+    return f" It fits {' and '.join(found)}." if found else ""
 
 
 def fitted(

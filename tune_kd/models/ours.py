@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from tune_kd.errors import InputError, did_you_mean
 from tune_kd.models import cnn, digits, resnet
@@ -52,6 +52,15 @@ def build(name: str, classes: int, in_shape: ImageShape) -> nn.Module:
             f"these are {shown(in_shape)}. Choose a larger data.image_size or another model."
         )
     return entry.make(classes=classes, in_shape=in_shape)
+
+
+def states(classes: int, in_shape: ImageShape) -> dict[str, Mapping[str, Tensor]]:
+    """Names and shapes of the weights of every network that takes such images."""
+    return {
+        name: entry.make(classes=classes, in_shape=in_shape).state_dict()
+        for name, entry in MODELS.items()
+        if min(in_shape[1:]) >= entry.smallest
+    }
 
 
 def inputs(name: str) -> Inputs | None:

@@ -64,8 +64,9 @@ def start(name: str, wanted: bool | str, *, classes: int, in_shape: ImageShape, 
     if fresh:
         weights, problems = fitting.fitted(own, found.weights, new=head)
     if problems:
+        fits = fitting.it_fits(found.weights, ours.states(classes, in_shape))
         raise InputError(
-            f"model '{name}': the weights of {found.where} are not of this network: {'; '.join(problems)}. "
+            f"model '{name}': the weights of {found.where} are not of this network: {'; '.join(problems)}.{fits} "
             "Name the network that they were trained as."
         )
     told = Path(found.where).name if Path(found.where).is_file() else found.where

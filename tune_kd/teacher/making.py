@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tune_kd import names
 from tune_kd.errors import InputError
-from tune_kd.models import build, registry, weight_files
+from tune_kd.models import build, ours, registry, weight_files
 from tune_kd.models.layout import ImageShape, lay_out
 from tune_kd.models.network import Inputs, Start, head_of, interpolation
 from tune_kd.names import Interpolation
@@ -72,7 +72,8 @@ def load(study: Study, file: Path, data: Images, classes: tuple[str, ...] = ()) 
     inputs = registry.inputs(study.teacher.model)
     data = data.seen(data.mean, data.std, side_of(study.teacher, data.images.shape[-1]), interpolation(inputs))
     model = build(study.teacher.model, classes=data.classes, in_shape=data.shape)
-    checkpoint.load_weights(model, file, study.teacher.ema)
+    known = functools.partial(ours.states, data.classes, data.shape)
+    checkpoint.load_weights(model, file, study.teacher.ema, known)
     # A student exported by an earlier search brings its own normalisation, and the names of its classes.
     stored = weight_files.read(file)
     mean, std = _normalisation(study, data, inputs)

@@ -1,7 +1,7 @@
 """Files of weights and training state: written whole or not at all, and read without running anything in them."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,11 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_weights(model: nn.Module, path: str | Path, ema: bool = False) -> None:
+def load_weights(
+    model: nn.Module, path: str | Path, ema: bool = False, known: Callable[[], fitting.Networks] = dict
+) -> None:
     """Fill a model from a file by ourselves or others; every weight must fit, or nothing is changed."""
-    fitting.load_into(model, weight_files.weights_of(weight_files.read(path), path, ema), path)
+    fitting.load_into(model, weight_files.weights_of(weight_files.read(path), path, ema), path, known)
 
 
 def _first_line(error: Exception) -> str:
