@@ -80,7 +80,13 @@ search: {{kd.alpha: {{uniform: [0.1, 1.0]}}, train.lr: {{loguniform: [0.001, 0.0
     splits = prepared.splits
     assert (len(splits.test), len(splits.validation), len(splits.teacher)) == (30, 24, 27)
     assert {name: len(index) for name, index in splits.student.items()} == {"test": 0, "train": 63, "val": 0}
-    assert any("taken as such" in note for note in prepared.notes)
+    said = (
+        "Folders are used as they are named: test for testing (data.test_on), val for validation (data.validation_on)."
+    )
+    assert said in prepared.notes
+    # Of no images there is no digest.
+    assert {"teacher", "test", "student/train"} <= set(splits.digests)
+    assert "student/test" not in splits.digests
 
 
 def test_a_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

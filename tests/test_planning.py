@@ -63,6 +63,20 @@ def test_what_is_done_one_after_the_other_limits_many_slots() -> None:
     assert played.seconds > 2 * (90 + 18 + 2)
 
 
+def test_one_is_not_several(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
+    monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.0)
+    few = ["budget.trials=1", "budget.epochs=2", "budget.repeats=2"]
+    planning.show(load(STUDY, few), Machines(1, 1, 0), Console(width=200))
+    said = capsys.readouterr().out
+    for word in ("1 cell, 2 arms, 1 trial each: 2 trials, and 4 finals", "compared at epoch 1, at least 1 to the end"):
+        assert word in said
+    assert "a machine of 1 CPU;" in said
+    assert not re.search(r"\b1 (cells|arms|trials|finals|epochs|CPUs)\b", said)
+
+
 @pytest.mark.parametrize(("rule", "least"), [("auto", 1), ("asha", 3), ("stop", 1), ("median", 2), ("none", 9)])
 def test_a_plan_promises_as_many_to_the_end_as_the_rule(
     rule: str, least: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

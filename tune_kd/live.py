@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_kd import names
-from tune_kd.plan import Plan, label
+from tune_kd.plan import Plan, counted, label
 from tune_kd.said import LINE_SECONDS
 from tune_kd.tuning.entry import Entry
 from tune_kd.tuning.ledger import Ledger
@@ -125,7 +125,7 @@ class View:
         finals = sum(arm.finals for arm in self._arms.values())
         return (
             f"{asked} of {self._plan.trials} trials begun · {finals} of {self._plan.finals} finals · "
-            f"{self._before + self._epochs:,} epochs · {_clock(time.monotonic() - self._started)}"
+            f"{counted(self._before + self._epochs, 'epoch')} · {_clock(time.monotonic() - self._started)}"
             + (f", about {_clock(left)} to go" if (left := self._left()) is not None else "")
         )
 

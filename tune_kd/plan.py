@@ -10,6 +10,11 @@ from tune_kd.space.study import Study, cells, constants, searched_keys
 from tune_kd.tuning.objectives import objective_of
 from tune_kd.tuning.rules import rule_named
 
+
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 Cell = Mapping[str, Any]
 
 

@@ -15,7 +15,7 @@ from tune_kd.errors import InputError
 from tune_kd.execution.resources import AUTO_SHARE, Node, Share, slots
 from tune_kd.models.layout import ImageShape
 from tune_kd.options import Options
-from tune_kd.plan import Arm, Plan
+from tune_kd.plan import Arm, Plan, counted
 from tune_kd.planned_images import image_words, sources_table
 from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.planned_networks import network_words, peers_beside, times_the_work
@@ -53,7 +53,7 @@ class Machines:
 
     @property
     def words(self) -> str:
-        each = f"{self.cpus} CPUs" + (f" and {self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "")
+        each = counted(self.cpus, "CPU") + (f" and {counted(self.gpus, 'GPU')}" if self.gpus else "")
         return f"{self.nodes} machines of {each}" if self.nodes > 1 else f"a machine of {each}"
 
     def slots(self, wanted: Resources) -> tuple[int, float]:
@@ -94,19 +94,23 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)
     console.print(
-        f"\n{len(todo.cells)} cells, {len(todo.arms)} arms, {_trials(todo)}, and "
+        f"\n{counted(len(todo.cells), 'cell')}, {counted(len(todo.arms), 'arm')}, {_trials(todo)}, and "
         + (
-            f"at most {todo.finals} finals ({budget.repeats} seeds for each model of an arm's front)."
+            f"at most {counted(todo.finals, 'final')} ({budget.repeats} seeds for each model of an arm's front)."
             if objective.models
-            else f"{todo.finals} finals ({budget.repeats} seeds an arm)."
+            else f"{counted(todo.finals, 'final')} ({budget.repeats} seeds an arm)."
         )
     )
     rule = rule_named(budget.early_stopping)(budget, objective)
     marks = rule.marks(budget)
-    stopping = f"compared at epochs {', '.join(map(str, marks))}" if marks else "no early stopping"
+    stopping = (
+        f"compared at epoch{'s' * (len(marks) > 1)} {', '.join(map(str, marks))}" if marks else "no early stopping"
+    )
     least = rule.complete if marks else budget.trials
     if todo.trials:
-        console.print(f"A trial trains up to {budget.epochs} epochs; {stopping}, at least {least} to the end.")
+        console.print(
+            f"A trial trains up to {counted(budget.epochs, 'epoch')}; {stopping}, at least {least} to the end."
+        )
     for line in (*network_words(todo, prepared), *cache_words(todo, prepared)):
         console.print(escape(line))
     slots, _ = where.slots(study.resources)
@@ -136,8 +140,8 @@ def _trials(todo: Plan) -> str:
     if not searching:
         return "nothing is searched: no trials"
     rest = len(todo.arms) - searching
-    without = f" ({rest} arms have nothing to search)" if rest else ""
-    return f"{todo.study.budget.trials} trials each{without}: {todo.trials} trials"
+    without = f" ({counted(rest, 'arm')} with nothing to search)" if rest else ""
+    return f"{counted(todo.study.budget.trials, 'trial')} each{without}: {counted(todo.trials, 'trial')}"
 
 
 def _words(study: Study, where: Machines, found: Estimate, price: float | None) -> list[str]:
@@ -153,7 +157,7 @@ def _words(study: Study, where: Machines, found: Estimate, price: float | None) 
     rate = f"{'share of a GPU' if found.gpu else 'slot'} trains as fast as {here}"
     return [
         f"Resources: {found.slots:,} at once on {where.words}; each has {what}{study.resources.cpu:g} CPU.",
-        f"Time: about {_rounded(found.seconds)}, {_number(hours)} {unit}, {found.played.epochs:,} epochs; "
+        f"Time: about {_rounded(found.seconds)}, {_number(hours)} {unit}, {counted(found.played.epochs, 'epoch')}; "
         f"slots train {found.utilisation:.0%} of the time.",
         energy.words(electricity, {}),
         f"It assumes that every {rate}, alone or beside others, and that all machines are there from the start. "

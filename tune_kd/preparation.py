@@ -132,8 +132,10 @@ def _meant(data: Data, dataset: Dataset) -> tuple[str, ...]:
     found = by_name(dataset, data)
     if found is data:
         return ()
-    parts = [f"{key}: [{', '.join(names)}]" for key in ("test_on", "validation_on") if (names := getattr(found, key))]
-    return (f"Sources are called as splits are, so they are taken as such: data {{{', '.join(parts)}}}.",)
+    uses = {"test_on": "testing", "validation_on": "validation"}
+    parts = [f"{' and '.join(own)} for {use} (data.{key})" for key, use in uses.items() if (own := getattr(found, key))]
+    what = "Folders" if data.dataset == "folder" else "Sources"
+    return (f"{what} are used as they are named: {', '.join(parts)}.",)
 
 
 def _side(study: Study) -> int | None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tune_kd import names
-from tune_kd.plan import Plan
+from tune_kd.plan import Plan, counted
 from tune_kd.request import Outcome
 from tune_kd.space.designs import front_models
 
@@ -33,7 +33,7 @@ class Spoken:
     def begun(self, name: str, todo: Plan, folder: str) -> None:
         self._progress(f"[bold]{escape(name)}[/]  {escape(todo.study.question)}")
         counts = {"cell": len(todo.cells), "arm": len(todo.arms), "trial": todo.trials, "final": todo.finals}
-        listed = " · ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+        listed = " · ".join(counted(count, what) for what, count in counts.items())
         self.said(f"{listed} → {folder}")
 
     def said(self, sentence: str) -> None:

@@ -77,7 +77,7 @@ def split(dataset: Dataset, data: Data, seed: int) -> Splits:
     parts = {"teacher": teacher, "validation": validation, "test": test}
     parts |= {f"student/{name}": indices for name, indices in student.items()}
     parts["images"] = np.arange(len(pool.labels))
-    digests = {name: _digest(pool.images, pool.labels, indices) for name, indices in parts.items()}
+    digests = {name: _digest(pool.images, pool.labels, indices) for name, indices in parts.items() if len(indices)}
     used = np.concatenate([teacher, validation, test, *student.values()])
     note = pool.told(used, np.concatenate([validation, test]))
     notes = (note,) if note else ()

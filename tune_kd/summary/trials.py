@@ -63,7 +63,8 @@ def is_chosen(cell: Mapping[str, Any], arm: str, row: Row) -> bool:
 def tip(row: Row, arm: str, keys: Sequence[str]) -> str:
     """What hovering over a trial says."""
     value, why = finite(row.get("value")), cells.plain(row.get("stop_reason"))
-    end = f"{ENDS.get(str(row.get('state')), '')} {cells.text(row.get('epochs'))} epochs{f': {why}' if why else ''}"
+    epochs = cells.text(row.get("epochs"))
+    end = f"{ENDS.get(str(row.get('state')), '')} {epochs} epoch{'s' * (epochs != '1')}{f': {why}' if why else ''}"
     accuracy = f"validation {words.percent(value)} %" if value is not None else "no validation accuracy"
     settings = cells.settings(cells.config_of(row, arm), keys)
     return f"trial {cells.text(row.get('number'))}, {arm}\n{accuracy}\n{end.strip()}\n{settings}"

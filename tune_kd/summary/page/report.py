@@ -114,7 +114,8 @@ def _answers(found: Sequence[Mapping[str, Any]]) -> list[Markup]:
     first, rest = listed[:MOST_ANSWERS], listed[MOST_ANSWERS:]
     shown = [el("ul", *first, class_="answers")]
     if rest:
-        shown.append(el("details", el("summary", f"{len(rest)} more cells"), el("ul", *rest, class_="answers")))
+        more = f"{len(rest)} more cell{'s' * (len(rest) > 1)}"
+        shown.append(el("details", el("summary", more), el("ul", *rest, class_="answers")))
     return shown
 
 
