@@ -30,7 +30,7 @@ def prepared(tmp_path: Path) -> Prepared:
 
 
 def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepared: Prepared, tmp_path: Path) -> None:
-    first, room, *notes = image_words(prepared, ["all"])
+    first, room, *notes = image_words(load(STUDY, [f"data.root={tmp_path}"]), prepared)
     students = sum(map(len, prepared.splits.student.values()))
     assert first.startswith("Images: 12 for tests, 12 for validation, 12 for the teacher; for students bing ")
     assert 36 + students <= 60
@@ -45,6 +45,24 @@ def test_images_are_counted_by_source_and_class_and_every_oddity_is_told(prepare
         "20 images are near-duplicates (saved again, or resized), 10 pictures in all, between bing"
     )
     assert prepared.sources == {"bing": (15, 15), "google": (15, 15)}
+
+
+def test_images_for_a_teacher_that_is_loaded_can_be_given_to_the_students(prepared: Prepared, tmp_path: Path) -> None:
+    def said(*settings: str) -> bool:
+        study = load(STUDY, [f"data.root={tmp_path}", *settings])
+        return sum("nothing from the 12 images" in line for line in image_words(study, prepared)) == 1
+
+    loaded = "teacher.checkpoint=weights.pt"
+    assert said(loaded)
+    assert not said()
+    assert not said(loaded, "data.overlap=true")
+    assert not said(loaded, "teacher.through=[lightnn]")
+    assert not said(loaded, "teachers=[{model: lightnn}]")
+    given = [f"data.root={tmp_path}", "data.split.teacher=0"]
+    after = prepare(plan.make(load(STUDY, given)), lambda text: None)
+    students = [sum(map(len, each.splits.student.values())) for each in (prepared, after)]
+    assert students[1] >= students[0] + 12  # and near-duplicates of those
+    assert not any("set aside for it" in line for line in image_words(load(STUDY, [*given, loaded]), after))
 
 
 def test_of_many_classes_the_rarest_and_the_most_frequent_are_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +88,7 @@ def test_where_some_classes_are_rarer_it_says_who_learns_from_which_mix(tmp_path
     study = load(STUDY, [f"data.root={tmp_path}", "conditions.data.size=[12, all]"])
     found = prepare(plan.make(study), lambda text: None)
     assert found.per_class == ([12, 4], {"web": [8, 24]})
-    said = "\n".join(image_words(found, study.conditions["data.size"]))
+    said = "\n".join(image_words(study, found))
     assert "Classes are tested as they come, with 4 to 12 test images each." in said
     assert "(web has 8 to 24 of a class)" in said
     assert "A limited data.size is balanced over classes as far as the images go" in said

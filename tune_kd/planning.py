@@ -20,7 +20,7 @@ from tune_kd.planned_images import image_words, sources_table
 from tune_kd.planned_logits import asks_teacher, cache_words, cached_seconds, runs_beside, student_images
 from tune_kd.planned_networks import network_words, peers_beside, times_the_work
 from tune_kd.preparation import Prepared, peers, prepare
-from tune_kd.space.designs import designs, levels
+from tune_kd.space.designs import designs
 from tune_kd.space.schema import Resources, Student
 from tune_kd.space.study import Study, by_teacher, lessons
 from tune_kd.teacher import making as teacher
@@ -89,7 +89,7 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
     prepared = prepare(todo, lambda text: None)
     console.print(f"[bold]{study.study}[/]  {escape(study.question)}\n")
     console.print(sources_table(prepared))
-    for line in image_words(prepared, levels(study, "data.size")):
+    for line in image_words(study, prepared):
         console.print(escape(line))
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)
