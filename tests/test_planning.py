@@ -68,13 +68,16 @@ def test_one_is_not_several(
 ) -> None:
     monkeypatch.setenv("TUNE_KD_CACHE", str(tmp_path))
     monkeypatch.setattr(planning, "MEASURING_SECONDS", 0.0)
-    few = ["budget.trials=1", "budget.epochs=2", "budget.repeats=2"]
+    few = ["budget.trials=1", "budget.epochs=2", "budget.repeats=1"]
     planning.show(load(STUDY, few), Machines(1, 1, 0), Console(width=200))
     said = capsys.readouterr().out
-    for word in ("1 cell, 2 arms, 1 trial each: 2 trials, and 4 finals", "compared at epoch 1, at least 1 to the end"):
+    for word in (
+        "1 cell, 2 arms, 1 trial each: 2 trials, and 2 finals (1 seed an arm)",
+        "compared at epoch 1, at least 1 to the end",
+    ):
         assert word in said
     assert "a machine of 1 CPU;" in said
-    assert not re.search(r"\b1 (cells|arms|trials|finals|epochs|CPUs)\b", said)
+    assert not re.search(r"\b1 (cells|arms|trials|finals|seeds|epochs|CPUs)\b", said)
 
 
 @pytest.mark.parametrize(("rule", "least"), [("auto", 1), ("asha", 3), ("stop", 1), ("median", 2), ("none", 9)])

@@ -93,12 +93,13 @@ def show(study: Study, where: Machines, console: Console, price: float | None = 
         console.print(escape(line))
     console.print(_cells_table(todo, prepared))
     budget, objective = study.budget, objective_of(study)
+    seeds = counted(budget.repeats, "seed")
     console.print(
         f"\n{counted(len(todo.cells), 'cell')}, {counted(len(todo.arms), 'arm')}, {_trials(todo)}, and "
         + (
-            f"at most {counted(todo.finals, 'final')} ({budget.repeats} seeds for each model of an arm's front)."
+            f"at most {counted(todo.finals, 'final')} ({seeds} for each model of an arm's front)."
             if objective.models
-            else f"{counted(todo.finals, 'final')} ({budget.repeats} seeds an arm)."
+            else f"{counted(todo.finals, 'final')} ({seeds} an arm)."
         )
     )
     rule = rule_named(budget.early_stopping)(budget, objective)
