@@ -43,6 +43,19 @@ def anchors(page: Path) -> set[str]:
     return slugs | set(re.findall(r'id="([^"]+)"', text))
 
 
+def test_what_the_readme_says_of_what_you_have_is_a_study() -> None:
+    """Its rows are pasted into one, and so are the keys that they name beside it."""
+    table = README.read_text(encoding="utf-8").partition("| you have |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`([^`]*: [^`]*)`", row.rpartition(" | ")[2]) for row in table.splitlines()[2:]]
+    assert len(rows) >= 5
+    for written, *beside in rows:
+        section, _, keys = written.partition(": ")
+        for key in (None, *beside):
+            own = keys if key is None else keys.replace("name: owner/name", "")[:-1].rstrip(", ") + f", {key}}}"
+            other = "" if section == "data" else "data: {dataset: digits}\n"
+            load(f"study: pasted\n{other}{section}: {own}\nsearch: {{train.lr: {{uniform: [0.01, 0.1]}}}}\n")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
