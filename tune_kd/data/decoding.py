@@ -79,7 +79,9 @@ def dataset(
     images, read, left, notes = _pictures(cache, items, asked.progress)
     left = [*unlabelled, *left]
     require_classes(origin, read, left, {(item.source, item.label) for item in items})
-    notes = [*_left_notes(origin, left, len(items) + len(unlabelled)), *notes, *_shrunk(read, cache.size)]
+    notes = [*_left_notes(origin, left, len(items) + len(unlabelled)), *notes]
+    if not (data.image_size or asked.side):
+        notes += _shrunk(read, cache.size)
     return _assembled(kind, read, images, tuple(notes))
 
 
@@ -257,7 +259,7 @@ def _left_notes(origin: Origin, left: Sequence[Left], tried: int) -> list[str]:
 
 
 def _shrunk(read: Sequence[Item], size: int) -> list[str]:
-    """That networks see much less than there is: nobody may have asked for that."""
+    """That networks see much less than there is, where nobody has named a size."""
     some = read[:: max(1, len(read) // MEASURED)][:MEASURED]
     sides = list(filter(None, map(_side, some)))
     own = int(median(sides)) if sides else 0
