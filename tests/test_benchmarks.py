@@ -256,7 +256,8 @@ def test_calibration_judges_as_a_search_does_and_is_never_silent_of_a_loss(tmp_p
         calibration.main(["--searches", "6", "--table", str(tmp_path / "t.md"), "--out", str(tmp_path / "o.json")]) == 0
     )
     rows = json.loads((tmp_path / "o.json").read_text())
-    nulls, one_sided = ([row for row in rows if key in row] for key in ("false", "silent"))
+    nulls, one_sided, peeks = ([row for row in rows if key in row] for key in ("power", "silent", "looks"))
+    assert [row["looks"][-1] for row in peeks] == [5, 10, 10]
     assert len(nulls) == len(calibration.NULLS) * 9
     assert all(sorted(row["false"]) == row["false"] for row in nulls)
     # Far above what 5 % can be by chance in 45 cases of six searches each.

@@ -45,6 +45,8 @@ def study_with(name: str, value: Any) -> dict[str, Any]:
         raw["data"] = {"source": "scanned+drawn"}
     if name in ("teacher.tune", "teacher.head_lr"):
         raw["teacher"] = {"pretrained": True}
+    if name == "teacher.ema":
+        raw["teacher"] = {"checkpoint": "weights.pt"}
     if name == "kd.momentum_gap":
         raw["train"] = {"optimizer": "sgd"}
     if name.startswith("kd.teachers"):
