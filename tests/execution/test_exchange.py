@@ -30,7 +30,7 @@ from tune_kd.space.load import load
 from tune_kd.space.schema import Augment
 from tune_kd.storage.stores import Storage
 from tune_kd.teacher.ensemble import Ensemble
-from tune_kd.teacher.logits import CacheKey
+from tune_kd.teacher.guide import key_of
 from tune_kd.teacher.making import Teacher
 
 IMAGES = 150
@@ -133,7 +133,7 @@ class Begun:
         self.exchange = Exchange.begun()
         material = Material(load(STUDY), splits, teacher.mean, teacher.std, Storage.at("."), None, self.exchange)
         self.given = Search(ray.put(material), ray.put(Ensemble((teacher,), (0.1,))))
-        self.cache = f"{CacheKey(teacher.digest, images, VIEWS.key).digest}-{IMAGES}x{VIEWS.count}x10"
+        self.cache = f"{key_of(teacher, images, VIEWS).digest}-{IMAGES}x{VIEWS.count}x10"
 
     def look(self, worker: Any, view: int) -> tuple[np.ndarray, int]:
         found: tuple[np.ndarray, int] = ray.get(worker.look.remote(self.given, view), timeout=PATIENCE)

@@ -66,6 +66,12 @@ class Neighbours(Protocol):
         """Tells them of logits that the teacher was run for here, without waiting for them."""
 
 
+def key_of(teacher: Teacher, images_digest: str, views: Views, used: Precision = "fp32") -> CacheKey:
+    """Other searches share the cache; the same weights give other numbers at another size, and in bf16."""
+    shown = "x".join(map(str, teacher.shape))
+    return CacheKey(f"{teacher.digest}-{shown}-{used}", images_digest, views.key)
+
+
 class Guide:
     """Answers a training's question for logits: from the cache, else by running the teacher and filling the cache.
 
@@ -100,9 +106,7 @@ class Guide:
         used: Precision = "fp32",
         neighbours: Neighbours | None = None,
     ) -> "Guide":
-        # Other searches share the cache; the same weights give other numbers at another size, and in bf16.
-        shown = "x".join(map(str, teacher.shape))
-        key = CacheKey(f"{teacher.digest}-{shown}-{used}", images_digest, views.key)
+        key = key_of(teacher, images_digest, views, used)
         cache = None if views.mixing else LogitCache.open(key, (len(data.images), views.count, data.classes))
         return cls(teacher, cache, data.images.device, used, neighbours)
 
