@@ -92,7 +92,7 @@ def export_winner(folder: Path, plan: Plan, prepared: Prepared, best: Winner) ->
         "study": plan.study.study,
         "architecture": name,
         "arm": best.entry.arm.name,
-        "pretrained": name in prepared.students,
+        "pretrained": start is not None,
         "cell": dict(best.entry.arm.cell),
         "config": best.entry.config,
         "seed": best.entry.seed,

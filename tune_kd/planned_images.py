@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from tune_kd.data import classes
-from tune_kd.data.decoding import in_words
+from tune_kd.data.picture_cache import in_words
 from tune_kd.data.sources import Images
 from tune_kd.preparation import Prepared
 from tune_kd.space.designs import levels

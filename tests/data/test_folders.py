@@ -394,6 +394,6 @@ def test_what_no_disk_has_room_for_is_refused_with_what_it_needs(root: Path, mon
     monkeypatch.setattr(picture_cache.shutil, "disk_usage", lambda place: usage._replace(free=1000))
     assert len(load(root).sources["google"].labels) == 6  # small enough for memory
     monkeypatch.setattr(picture_cache, "IN_MEMORY", 1000)
-    with pytest.raises(InputError, match=r"12 images of 32 x 32 pixels take 0\.0 GB.*TUNE_KD_CACHE"):
+    with pytest.raises(InputError, match=r"12 images of 32 x 32 pixels take 0\.1 MB once.*TUNE_KD_CACHE"):
         load(root)
     assert not list((root / ".tune_kd").glob("*.tmp"))

@@ -1,10 +1,19 @@
 """Where some classes are rarer than others: on which mix students are trained, and on which they are tested."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 RARER: Final = 1.25
 """Classes that differ less in number are called alike."""
+
+SURE: Final = 3.0
+"""Standard deviations that chance hardly ever reaches."""
+
+
+def by_chance(images: int, share: float) -> float:
+    """What guessing a class of this share hardly ever reaches on so many images."""
+    return share + SURE * math.sqrt(share * (1 - share) / images)
 
 
 def words(sizes: Sequence[Any], tests: Sequence[int], students: Mapping[str, Sequence[int]]) -> str:

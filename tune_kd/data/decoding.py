@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL.Image import Image
 
-from tune_kd.data.picture_cache import PictureCache
+from tune_kd.data.picture_cache import PictureCache, in_words
 from tune_kd.data.pictures import Unreadable, decode, drawn, shorter_side
 from tune_kd.data.sources import Asked, Dataset, Images, Progress, Source
 from tune_kd.errors import InputError, did_you_mean
@@ -216,10 +216,6 @@ def _ahead(pool: ThreadPoolExecutor, items: Sequence[Item], cache: PictureCache)
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def in_words(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(0.1, size / 1e6):,.1f} MB"
 
 
 def _left_in_words(done: int, count: int, seconds: float) -> str:

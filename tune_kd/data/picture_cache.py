@@ -34,6 +34,10 @@ NOTE_SECONDS: Final = 5.0
 """How much decoding a process that is killed may lose."""
 
 
+def in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(0.1, size / 1e6):,.1f} MB"
+
+
 class PictureCache:
     """Lies beside the images or, where that cannot be written, with the user's caches."""
 
@@ -79,7 +83,7 @@ class PictureCache:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 free = shutil.disk_usage(place.parent).free
                 if needed > SHARE_OF_DISK * free:
-                    raise OSError(0, f"only {free / 1e9:,.1f} GB are free")
+                    raise OSError(0, f"only {in_words(free)} are free")
                 made: Images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                 held = temporary.open("rb+")
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +96,7 @@ class PictureCache:
                 self._reasons.append(f"{place.parent}: {error.strerror or error}")
         if needed > IN_MEMORY:
             raise InputError(
-                f"data: {count:,} images of {self.size} x {self.size} pixels take {needed / 1e9:,.1f} GB once they are "
+                f"data: {count:,} images of {self.size} x {self.size} pixels take {in_words(needed)} once they are "
                 f"decoded, and there is no room for them ({'; '.join(self._reasons)}). Make room, name a folder of a "
                 "larger disk in TUNE_KD_CACHE, or take a smaller data.image_size."
             )

@@ -1,9 +1,9 @@
 """The verdict in words and in rows of plain text."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tune_kd.data.classes import by_chance
 from tune_kd.names import ACCURACY, COST, DISTILLED, SCRATCH, TEST_ACCURACY, tested
 from tune_kd.summary import cells, failures, front
 from tune_kd.summary.page import svg
@@ -188,7 +188,7 @@ def _guessing(verdict: Mapping[str, Any]) -> float | None:
     if not counts or not (images := sum(counts)):
         return None
     share = max(counts) / images if metric_of(verdict) == ACCURACY else 1 / len(counts)
-    return float(share + 3 * math.sqrt(share * (1 - share) / images))
+    return by_chance(images, share)
 
 
 def _outdone(verdict: Mapping[str, Any], teacher: float | None) -> str:

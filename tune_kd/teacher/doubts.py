@@ -4,7 +4,6 @@ cause, and what would mend it."""
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +11,13 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tune_kd.data.classes import SURE, by_chance
 from tune_kd.teacher.making import Teacher
 from tune_kd.training.images import IMAGENET, Images
 from tune_kd.training.train import predict
 
 LOOKED_AT = 256
 """Validation images that a teacher is checked on."""
-
-SURE: Final = 3.0
-"""Standard deviations that chance hardly ever reaches."""
 
 SIDES = (32, 64, 96, 128, 224)
 HALF = 0.5
@@ -42,7 +39,7 @@ class _Looked:
     def by_chance(self) -> float:
         """What is hardly ever reached by guessing the most frequent class."""
         share = float(np.bincount(self.labels).max()) / len(self.labels)
-        return _by_chance(len(self.labels), max(share, 1 / self.classes))
+        return by_chance(len(self.labels), max(share, 1 / self.classes))
 
 
 def doubts(teacher: Teacher, data: Images, validation: Tensor, classes: tuple[str, ...]) -> str | None:
@@ -50,7 +47,7 @@ def doubts(teacher: Teacher, data: Images, validation: Tensor, classes: tuple[st
     index = validation[torch.linspace(0, len(validation) - 1, min(LOOKED_AT, len(validation))).long()]
     labels = data.labels[index.to(data.labels.device)].cpu()
     looked = _Looked(_said(teacher, data, index).numpy(), labels.numpy(), len(classes))
-    found, chance = looked.right, _by_chance(len(index), 1 / len(classes))
+    found, chance = looked.right, by_chance(len(index), 1 / len(classes))
     told = f"teacher.checkpoint: on {len(index)} validation images it is right {found:.1%} of the time"
     causes = [_order(looked, classes)]
     if found <= chance:
@@ -65,11 +62,6 @@ def doubts(teacher: Teacher, data: Images, validation: Tensor, classes: tuple[st
         f"{told}. Neither another order of classes, nor another normalisation or size of the images makes it better: "
         "was it trained for these classes, and is it the right file?"
     )
-
-
-def _by_chance(images: int, share: float) -> float:
-    """What guessing a class of this share hardly ever reaches."""
-    return share + SURE * math.sqrt(share * (1 - share) / images)
 
 
 def _other_causes(teacher: Teacher, data: Images, index: Tensor, labels: Tensor) -> Iterator[tuple[float, str]]:
