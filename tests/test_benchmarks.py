@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 
 from benchmarks import all as all_of_them
-from benchmarks import calibration, exercise, gpu_rates, measuring, search_overhead
+from benchmarks import calibration, exercise, gpu_rates, measuring, search_overhead, simulated
 from benchmarks.measuring import Figure, UnequalWork, in_turn, require_equal
 from tests.patience import PATIENCE, wait_for
 from tune_kd.summary.statistics import NO_DIFFERENCE
@@ -258,7 +258,7 @@ def test_calibration_judges_as_a_search_does_and_is_never_silent_of_a_loss(tmp_p
     rows = json.loads((tmp_path / "o.json").read_text())
     nulls, one_sided, peeks = ([row for row in rows if key in row] for key in ("power", "silent", "looks"))
     assert [row["looks"][-1] for row in peeks] == [5, 10, 10]
-    assert len(nulls) == len(calibration.NULLS) * 9
+    assert len(nulls) == len(simulated.NULLS) * 9
     assert all(sorted(row["false"]) == row["false"] for row in nulls)
     # Far above what 5 % can be by chance in 45 cases of six searches each.
     assert sum(row["false"][-1] * row["searches"] for row in nulls) <= 0.15 * sum(row["searches"] for row in nulls)
@@ -269,20 +269,20 @@ def test_calibration_judges_as_a_search_does_and_is_never_silent_of_a_loss(tmp_p
 def test_calibration_skips_only_searches_that_have_no_word() -> None:
     random = np.random.default_rng(3)
     skipped = 0
-    for kind in calibration.NULLS.values():
+    for kind in simulated.NULLS.values():
         distilled, scratch = kind(random, (30, 4, 5))
         distilled += 0.01  # some have words
-        may = calibration.may_say(distilled - scratch, 2)
+        may = simulated.may_say(distilled - scratch, 2)
         for number in np.flatnonzero(~may):
             drawn = list(zip(distilled[number], scratch[number], strict=True))
-            assert {cell["word"] for cell in calibration.verdict(drawn, 2)} == {NO_DIFFERENCE}
+            assert {cell["word"] for cell in simulated.verdict(drawn, 2)} == {NO_DIFFERENCE}
             skipped += 1
         assert may.any()
     assert skipped > 30
 
 
 def test_calibrations_interval_is_exact() -> None:
-    low, high = calibration.likely(0.05, 200)
+    low, high = simulated.likely(0.05, 200)
     assert stats.binom.sf(9, 200, low) == pytest.approx(0.025)
     assert stats.binom.cdf(10, 200, high) == pytest.approx(0.025)
-    assert calibration.likely(0.0, 10)[0] == 0.0
+    assert simulated.likely(0.0, 10)[0] == 0.0
