@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{one}: {100 * one.false[-1]:.2f} % [{100 * low:.2f}, {100 * high:.2f}]")
         return 0
     started, results = time.perf_counter(), list[Result]()
-    for one in run(given.searches, given.seed):
-        print(one, flush=True)
-        results.append(one)
+    for found in run(given.searches, given.seed):
+        print(found, flush=True)
+        results.append(found)
     if given.out:
         given.out.write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
     command = f"python -m benchmarks.calibration --searches {given.searches} --seed {given.seed}"

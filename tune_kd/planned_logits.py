@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from tune_kd import names, plan
-from tune_kd.data.decoding import in_words
+from tune_kd.data.picture_cache import in_words
 from tune_kd.data.sources import user_cache
 from tune_kd.data.splits import student_indices
 from tune_kd.data.views import Views
